@@ -1,0 +1,230 @@
+"""Every error mvtrace raises on purpose, and nothing else; imports nothing of ours.
+
+MvtraceError
+├── UsageError                  the caller asked for something that cannot be (exit code 2)
+│   ├── ComponentError          a component cannot be pinned
+│   ├── CompositeError          components do not make a composite version
+│   ├── CanonicalFormError      a value has no canonical form, hence no digest
+│   ├── ConfigurationError      a setting has a value it cannot have
+│   ├── MalformedIdError        a text cannot be an id of that kind
+│   └── QueryRefusedError       a statement is not let through the SQL gate
+├── NotFoundError               what was asked for is not stored (exit code 1)
+│   ├── RequestNotFoundError
+│   └── AmbiguousIdError        several requests carry the id
+├── CheckFailedError            a check that was asked for found a difference (exit code 1)
+└── UnavailableError            the store or the collector cannot be reached (exit code 3)
+    ├── CollectorUnreachableError
+    ├── StoreUnreachableError
+    ├── StoreInUseError         another process owns the embedded store
+    └── MigrationError          the store's schema is not the one this version knows
+
+A class has a kebab-case *code*, an *exit_code* for the command line, a message (what happened with
+which value; what does hold) and a *hint* (one thing to do next).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MvtraceError(Exception):
+    """Base of all errors of mvtrace: a message for a person, a *code* for a program."""
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(MvtraceError):
+    """What was asked for cannot be; nothing was done."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class ComponentError(UsageError):
+    """A component cannot be pinned: nothing of it was registered."""
+
+    code = "component"
+
+    def __init__(self, kind: str, name: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"Component {kind} {name!r}: {problem}", hint=hint)
+        self.kind = kind
+        self.name = name
+
+
+class CompositeError(UsageError):
+    """Components do not make a composite version: nothing of it was registered."""
+
+    code = "composite"
+
+    def __init__(self, name: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"Composite {name!r}: {problem}", hint=hint)
+        self.name = name
+
+
+class CanonicalFormError(UsageError):
+    """A value has no canonical form (RFC 8785), hence no digest."""
+
+    code = "canonical-form"
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(
+            f"Value at {path} has no canonical form: {problem}",
+            hint="Use text, booleans, finite numbers, lists and dicts with text keys.",
+        )
+        self.path = path
+
+
+class ConfigurationError(UsageError):
+    """A setting has a value it cannot have."""
+
+    code = "configuration"
+
+    def __init__(self, key: str, value: object, expected: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{key} is {value!r}; {expected}.", hint=hint)
+        self.key = key
+        self.value = value
+
+
+class MalformedIdError(UsageError):
+    """A text cannot be an id of that kind."""
+
+    code = "malformed-id"
+
+    def __init__(self, text: str, problem: str) -> None:
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        super().__init__(
+            f"{shown!r} cannot be an id: {problem}.",
+            hint="Ids are a request id, trace id, x-request-id or provider response id; "
+            "write kind:value to say which, for example trace:4bf92f35….",
+        )
+        self.text = text
+
+
+class QueryRefusedError(UsageError):
+    """A statement is not let through the SQL gate."""
+
+    code = "query-refused"
+
+    def __init__(self, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(
+            f"The query is refused: {problem}.",
+            hint=hint or "Allowed is one SELECT over the tables of mvtrace.",
+        )
+
+
+class NotFoundError(MvtraceError):
+    """What was asked for is not stored."""
+
+    code = "not-found"
+    exit_code = 1
+
+
+class RequestNotFoundError(NotFoundError):
+    """No stored request carries the id that was asked for."""
+
+    code = "request-not-found"
+
+    def __init__(self, text: str, *, newest: str | None, waited_s: float = 0.0) -> None:
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        held = "the store is empty" if newest is None else f"the newest is from {newest}"
+        waited = f" after waiting {waited_s:.0f} s for accepted data" if waited_s else ""
+        super().__init__(
+            f"No request {shown!r} is stored{waited}; {held}.",
+            hint="A request shows up once its record is shipped and loaded; "
+            "'mvtrace find --since 1h' lists what is stored.",
+        )
+        self.text = text
+        self.newest = newest
+
+
+class AmbiguousIdError(NotFoundError):
+    """Several requests carry the id; the newest are listed."""
+
+    code = "ambiguous-id"
+
+    def __init__(self, text: str, hits: Sequence[str], *, total: int) -> None:
+        listed = "".join(f"\n  {hit}" for hit in hits)
+        super().__init__(
+            f"{text!r} belongs to {total} requests; the newest are:{listed}",
+            hint="Repeat the command with one of these request ids.",
+        )
+        self.text = text
+        self.hits = tuple(hits)
+        self.total = total
+
+
+class CheckFailedError(MvtraceError):
+    """A check that was asked for found a difference."""
+
+    code = "check-failed"
+    exit_code = 1
+
+
+class UnavailableError(MvtraceError):
+    """The store or the collector cannot be reached; the same call may work later."""
+
+    code = "unavailable"
+    exit_code = 3
+
+
+class CollectorUnreachableError(UnavailableError):
+    """No collector answers at the URL."""
+
+    code = "collector-unreachable"
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"No collector answers at {url}: {reason}.",
+            hint="Start one with 'mvtrace collector --store chdb:///DIR --listen 127.0.0.1:4318', "
+            "or name another with --url or MVTRACE_URL.",
+        )
+        self.url = url
+
+
+class StoreUnreachableError(UnavailableError):
+    """The store does not answer."""
+
+    code = "store-unreachable"
+
+    def __init__(self, dsn: str, reason: str) -> None:
+        super().__init__(
+            f"The store {dsn} does not answer: {reason}.",
+            hint="Check the DSN (chdb:///DIR, http://COLLECTOR or clickhouse://HOST:PORT).",
+        )
+        self.dsn = dsn
+
+
+class StoreInUseError(UnavailableError):
+    """Another process owns the embedded store; chDB locks its directory for one process."""
+
+    code = "store-in-use"
+
+    def __init__(self, directory: str, *, pid: int | None, url: str | None) -> None:
+        owner = "another process" if pid is None else f"process {pid}"
+        where = f" that listens on {url}" if url else ""
+        super().__init__(
+            f"The store {directory} is in use by {owner}{where}; "
+            "an embedded store belongs to one process at a time.",
+            hint=(
+                f"Read through it instead: --url {url}" if url else "Stop it, or read through it."
+            ),
+        )
+        self.directory = directory
+        self.pid = pid
+        self.url = url
+
+
+class MigrationError(UnavailableError):
+    """The store's schema is not the one this version knows."""
+
+    code = "migration"
+
+    def __init__(self, name: str, problem: str, *, hint: str | None = None) -> None:
+        super().__init__(f"Migration {name}: {problem}.", hint=hint)
+        self.name = name

@@ -1,0 +1,212 @@
+"""OTLP as bytes: finished spans and events in, protobuf messages out, without a protobuf library.
+
+The serving process stays light, so the few messages it sends are written by hand after
+opentelemetry-proto 1.x (trace.proto, logs.proto, common.proto, resource.proto); a test decodes them
+with the official classes. What is encoded here is concatenated by the spool: repeated fields of a
+protobuf message may be appended as bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+Scalar = str | bool | int | float | bytes
+AttributeValue = Scalar | Sequence["AttributeValue"] | Mapping[str, "AttributeValue"] | None
+Attributes = Mapping[str, AttributeValue]
+
+
+class SpanEvent(NamedTuple):
+    """A moment within a span."""
+
+    time_unix_nano: int
+    name: str
+    attributes: Attributes
+
+
+class SpanLink(NamedTuple):
+    """A span elsewhere that this one refers to."""
+
+    trace_id: bytes
+    span_id: bytes
+    attributes: Attributes
+
+
+class Scope(NamedTuple):
+    """The instrumentation that made a span."""
+
+    name: str
+    version: str = ""
+    schema_url: str = ""
+
+
+class FinishedSpan(NamedTuple):
+    """One finished span, whoever made it: the one value type at the seam."""
+
+    trace_id: bytes
+    span_id: bytes
+    parent_span_id: bytes
+    name: str
+    kind: int
+    """OTLP's SpanKind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer."""
+    start_time_unix_nano: int
+    end_time_unix_nano: int
+    attributes: Attributes
+    events: Sequence[SpanEvent] = ()
+    links: Sequence[SpanLink] = ()
+    status_code: int = 0
+    """OTLP's StatusCode: 0 unset, 1 ok, 2 error."""
+    status_message: str = ""
+    trace_state: str = ""
+    dropped_attributes: int = 0
+    dropped_events: int = 0
+    dropped_links: int = 0
+    scope: Scope = Scope("")
+
+
+class LogEvent(NamedTuple):
+    """One event on its way out: an OTLP log record with an event name."""
+
+    name: str
+    time_unix_nano: int
+    body: str
+    attributes: Attributes
+    trace_id: bytes = b""
+    span_id: bytes = b""
+
+
+def varint(number: int) -> bytes:
+    """Return *number* (unsigned, or two's complement 64 bit) as a protobuf varint."""
+    if 0 <= number < 0x80:
+        return bytes((number,))
+    number &= 0xFFFFFFFFFFFFFFFF
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def field(number: int, payload: bytes) -> bytes:
+    """Return *payload* as the length-delimited field *number*."""
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def _text(value: str) -> bytes:
+    # A lone surrogate has no UTF-8 form; OTLP strings must be UTF-8.
+    return value.encode("utf-8", "replace")
+
+
+def encode_value(value: AttributeValue) -> bytes:
+    """Return *value* as an AnyValue message; None is the empty one."""
+    if isinstance(value, str):
+        return field(1, _text(value))
+    if isinstance(value, bool):
+        return b"\x10\x01" if value else b"\x10\x00"
+    if isinstance(value, int):
+        if -(2**63) <= value < 2**63:
+            return b"\x18" + varint(value)
+        return field(1, str(value).encode())  # no 64-bit form; text keeps it exact
+    if isinstance(value, float):
+        return b"\x21" + struct.pack("<d", value)
+    if isinstance(value, bytes):
+        return field(7, value)
+    if isinstance(value, Mapping):
+        return field(6, encode_attributes(value, 1))
+    if isinstance(value, Sequence):
+        return field(5, b"".join(field(1, encode_value(item)) for item in value))
+    return b""
+
+
+def encode_attributes(attributes: Attributes, number: int) -> bytes:
+    """Return *attributes* as repeated KeyValue messages in the field *number*."""
+    return b"".join(
+        field(number, field(1, _text(key)) + field(2, encode_value(value)))
+        for key, value in attributes.items()
+    )
+
+
+def encode_resource(attributes: Attributes) -> bytes:
+    """Return a Resource message."""
+    return encode_attributes(attributes, 1)
+
+
+def encode_span(span: FinishedSpan) -> bytes:
+    """Return a Span message."""
+    parts = [
+        field(1, span.trace_id),
+        field(2, span.span_id),
+        field(3, _text(span.trace_state)) if span.trace_state else b"",
+        field(4, span.parent_span_id) if span.parent_span_id else b"",
+        field(5, _text(span.name)),
+        b"\x30" + varint(span.kind),
+        b"\x39" + struct.pack("<Q", span.start_time_unix_nano),
+        b"\x41" + struct.pack("<Q", span.end_time_unix_nano),
+        encode_attributes(span.attributes, 9),
+        b"\x50" + varint(span.dropped_attributes) if span.dropped_attributes else b"",
+        *(field(11, _encode_event(event)) for event in span.events),
+        b"\x60" + varint(span.dropped_events) if span.dropped_events else b"",
+        *(field(13, _encode_link(link)) for link in span.links),
+        b"\x70" + varint(span.dropped_links) if span.dropped_links else b"",
+    ]
+    if span.status_code or span.status_message:
+        message = field(2, _text(span.status_message)) if span.status_message else b""
+        parts.append(field(15, message + b"\x18" + varint(span.status_code)))
+    return b"".join(parts)
+
+
+def _encode_event(event: SpanEvent) -> bytes:
+    return (
+        b"\x09"
+        + struct.pack("<Q", event.time_unix_nano)
+        + field(2, _text(event.name))
+        + encode_attributes(event.attributes, 3)
+    )
+
+
+def _encode_link(link: SpanLink) -> bytes:
+    return field(1, link.trace_id) + field(2, link.span_id) + encode_attributes(link.attributes, 4)
+
+
+def encode_log_record(event: LogEvent) -> bytes:
+    """Return a LogRecord message: the body as text, the event name in its own field."""
+    return b"".join(
+        (
+            b"\x09" + struct.pack("<Q", event.time_unix_nano),
+            b"\x10\x09",  # severity INFO
+            field(5, field(1, _text(event.body))),
+            encode_attributes(event.attributes, 6),
+            field(9, event.trace_id) if event.trace_id else b"",
+            field(10, event.span_id) if event.span_id else b"",
+            b"\x59" + struct.pack("<Q", event.time_unix_nano),
+            field(12, _text(event.name)),
+        )
+    )
+
+
+def _encode_scope(scope: Scope) -> bytes:
+    version = field(2, _text(scope.version)) if scope.version else b""
+    return field(1, _text(scope.name)) + version
+
+
+def encode_scope_spans(scope: Scope, spans: Iterable[FinishedSpan]) -> bytes:
+    """Return one ScopeSpans as the field 2 of a ResourceSpans, ready to be appended."""
+    url = field(3, _text(scope.schema_url)) if scope.schema_url else b""
+    body = b"".join(field(2, encode_span(span)) for span in spans)
+    return field(2, field(1, _encode_scope(scope)) + body + url)
+
+
+def encode_scope_logs(scope: Scope, events: Iterable[LogEvent]) -> bytes:
+    """Return one ScopeLogs as the field 2 of a ResourceLogs, ready to be appended."""
+    body = b"".join(field(2, encode_log_record(event)) for event in events)
+    return field(2, field(1, _encode_scope(scope)) + body)
+
+
+def encode_request(resource: bytes, scopes: Iterable[bytes]) -> bytes:
+    """Return an ExportTraceServiceRequest or ExportLogsServiceRequest (they share their form).
+
+    *resource* comes from encode_resource, *scopes* from encode_scope_spans or encode_scope_logs.
+    """
+    return field(1, field(1, resource) + b"".join(scopes))

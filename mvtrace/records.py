@@ -1,0 +1,335 @@
+"""The evidence of one request as frozen values, without I/O: what capture makes and readers get.
+
+A value that is None was not seen and is absent from the canonical form; 0, 0.0 and "" were seen and
+are present. Times are Unix nanoseconds and travel as decimal strings (they exceed 2^53), durations
+are nanoseconds. Digests are text: ``sha256:<hex>`` or ``hmac-sha256:<key id>:<hex>``.
+
+Law: ``RequestRecord.from_bytes(record.to_bytes()) == record``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, Final, Literal, NewType, Self, Union, get_args, get_origin, get_type_hints
+
+import orjson
+
+from mvtrace.digest import canonical_bytes, parse_canonical
+
+SCHEMA_VERSION: Final = 1
+
+Basis = Literal["declared", "observed", "verified", "inferred", "missing"]
+Outcome = Literal["ok", "error", "client_disconnected", "cancelled"]
+CallKind = Literal[
+    "generation", "retrieval", "embedding", "routing", "tool", "postprocess", "guardrail"
+]
+
+UnixNano = NewType("UnixNano", int)
+"""Unix time in nanoseconds; in JSON decimal text, since it exceeds 2^53."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """Base of the record's parts: knows how to become plain JSON values and to come back."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain form; fields that are None or an empty tuple are left out."""
+        plain: dict[str, Any] = {}
+        for name, is_time in _fields(type(self)):
+            value = getattr(self, name)
+            if value is None or value == ():
+                continue
+            plain[name] = str(value) if is_time else _plain(value)
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the value of *plain*; keys of a newer schema version are ignored."""
+        hints = _hints(cls)
+        return cls(
+            **{name: _parsed(hints[name], plain[name]) for name, _ in _fields(cls) if name in plain}
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias(Value):
+    """Another id of the request: untrusted, possibly shared by several requests."""
+
+    kind: str
+    """``x-request-id``, ``response_id`` or a caller's own kind; the trace id is a field."""
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate(Value):
+    """One option a router weighed."""
+
+    name: str
+    score: float | None = None
+    threshold: float | None = None
+    """The threshold in force for this candidate when it was weighed."""
+    chosen: bool = False
+    reason: str | None = None
+    """Why it was chosen or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterDecision(Value):
+    """How one router chose, with the policy in force then."""
+
+    name: str
+    policy_digest: str | None = None
+    """Digest of the router component in force; differs from the declared one on drift."""
+    policy: Mapping[str, Any] | None = None
+    features: Mapping[str, Any] | None = None
+    candidates: tuple[Candidate, ...] = ()
+    chosen: str | None = None
+    reason: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    """Names tried before the chosen one answered, in order."""
+    span_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievedDocument(Value):
+    """One hit: its id in the index and its score, never its text."""
+
+    id: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSnapshot(Value):
+    """What identified an index *as queried*, and what came back."""
+
+    name: str
+    digest: str | None = None
+    """Digest of the index component as it was when queried; equal to the declared one, or drift."""
+    expected: str | None = None
+    """The declared component's digest, where one is declared for this slot."""
+    native_version: str | None = None
+    fingerprint: str | None = None
+    size: int | None = None
+    dimension: int | None = None
+    metric: str | None = None
+    embedding_model: str | None = None
+    """Digest of the embedding model component, where known."""
+    method: str | None = None
+    """How the fingerprint was made: ``native``, ``full``, ``sampled`` …"""
+    top_k: int | None = None
+    documents: tuple[RetrievedDocument, ...] = ()
+    query_digest: str | None = None
+    span_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptUse(Value):
+    """Which template was rendered, and to what."""
+
+    name: str | None = None
+    template_digest: str | None = None
+    """Digest of the prompt component whose template was used."""
+    rendered_digest: str | None = None
+    """Keyed digest of the rendered text."""
+    version: str | None = None
+    """A registry's own version of it, where it has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage(Value):
+    """Tokens, as the provider counted them."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_write_input_tokens: int | None = None
+    reasoning_output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Value):
+    """One step of the answer: a model asked, an index searched, a tool run."""
+
+    kind: CallKind
+    name: str
+    span_id: str | None = None
+    component: str | None = None
+    """``kind/name`` of the declared component this call used."""
+    provider: str | None = None
+    model_requested: str | None = None
+    model_served: str | None = None
+    prompt: PromptUse | None = None
+    sampling: Mapping[str, Any] | None = None
+    seed: int | None = None
+    usage: Usage | None = None
+    finish_reason: str | None = None
+    response_id: str | None = None
+    fingerprint: str | None = None
+    """The provider's ``system_fingerprint``."""
+    input_digest: str | None = None
+    output_digest: str | None = None
+    verdict: str | None = None
+    """What a guardrail said."""
+    started_at: UnixNano | None = None
+    duration_ns: int | None = None
+    time_to_first_chunk_ns: int | None = None
+    outcome: Outcome | None = None
+    error_type: str | None = None
+    cache_origin: str | None = None
+    """Request id whose state made the answer, where it came from a cache."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedComponent(Value):
+    """A part seen at request time: in a slot, with the digest it had then."""
+
+    kind: str
+    name: str
+    digest: str
+    facts: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift(Value):
+    """Observed differs from declared, in one slot."""
+
+    kind: str
+    name: str
+    what: str
+    """Which fact: ``digest``, ``model_served``, ``fingerprint``, ``template`` or ``policy``."""
+    expected: str | None = None
+    observed: str | None = None
+    span_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureReport(Value):
+    """What the capture itself knows to be incomplete."""
+
+    spans_dropped: int = 0
+    calls_dropped: int = 0
+    truncated: int = 0
+    """Values cut to their limit."""
+    errors: int = 0
+    """Internal errors of the tracing of this request; the application never saw them."""
+    digest_key_id: str | None = None
+    content_mode: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord(Value):
+    """One request's evidence, whole."""
+
+    request_id: str
+    """UUIDv7 as text, minted by the middleware."""
+    revision: int
+    """1 for the record of a start, 2 for that of an end; a later one replaces an earlier."""
+    state: Literal["started", "finished"]
+    producer_id: str
+    """UUID of the process that made the record."""
+    sequence: int
+    """The producer's running number, taken at the start: holes are losses."""
+    schema_version: int = SCHEMA_VERSION
+    parent_request_id: str | None = None
+    service: str | None = None
+    service_version: str | None = None
+    environment: str | None = None
+    protocol: str | None = None
+    """``http``, ``websocket`` or ``task``."""
+    method: str | None = None
+    route: str | None = None
+    path: str | None = None
+    """Path without query; only where no route is known."""
+    trace_id: str | None = None
+    """32 hex digits."""
+    span_id: str | None = None
+    """16 hex digits: the server span."""
+    aliases: tuple[Alias, ...] = ()
+    conversation_id: str | None = None
+    started_at: UnixNano
+    ended_at: UnixNano | None = None
+    first_byte_at: UnixNano | None = None
+    last_byte_at: UnixNano | None = None
+    outcome: Outcome | None = None
+    status_code: int | None = None
+    """HTTP status, or the close code of a websocket."""
+    error_type: str | None = None
+    request_bytes: int | None = None
+    response_bytes: int | None = None
+    response_chunks: int | None = None
+    messages_received: int | None = None
+    """Websocket messages from the client."""
+    composite_version: str | None = None
+    """64 hex digits."""
+    composite_name: str | None = None
+    arm: str | None = None
+    router_decisions: tuple[RouterDecision, ...] = ()
+    index_snapshots: tuple[IndexSnapshot, ...] = ()
+    calls: tuple[Call, ...] = ()
+    observed: tuple[ObservedComponent, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    cache_origin: str | None = None
+    annotations: Mapping[str, Any] | None = None
+    """The application's own facts (``mvtrace.annotate``)."""
+    capture: CaptureReport | None = None
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes, over which equality and the record's digest are defined."""
+        return canonical_bytes(self.to_dict())
+
+    @classmethod
+    def from_bytes(cls, body: bytes | str) -> Self:
+        """Return the record of canonical bytes.
+
+        Raises:
+            ValueError: *body* is not JSON, or a field has another type than it must have.
+        """
+        plain = parse_canonical(body)
+        if not isinstance(plain, dict):
+            raise orjson.JSONDecodeError("a record is a JSON object", str(body)[:40], 0)
+        try:
+            return cls.from_dict(plain)
+        except (TypeError, AttributeError, KeyError) as error:
+            raise ValueError(f"not a request record: {error}") from error
+
+
+@cache
+def _hints(cls: type[Value]) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+@cache
+def _fields(cls: type[Value]) -> tuple[tuple[str, bool], ...]:
+    hints = _hints(cls)
+    return tuple(
+        (field.name, UnixNano in (hints[field.name], *get_args(hints[field.name])))
+        for field in dataclasses.fields(cls)
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Value):
+        return value.to_dict()
+    if type(value) is tuple:
+        return [_plain(item) for item in value]
+    return value
+
+
+def _parsed(hint: Any, value: Any) -> Any:
+    """Return *value* as the field's type *hint* wants it."""
+    if get_origin(hint) in (UnionType, Union):
+        options = [option for option in get_args(hint) if option is not type(None)]
+        return _parsed(options[0], value) if len(options) == 1 else value
+    if get_origin(hint) is tuple:
+        return tuple(_parsed(get_args(hint)[0], item) for item in value)
+    if isinstance(hint, type) and issubclass(hint, Value):
+        return hint.from_dict(value)
+    if hint is UnixNano:
+        return int(value)
+    if hint is float:
+        return float(value)
+    return value
