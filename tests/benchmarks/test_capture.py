@@ -1,0 +1,112 @@
+"""What tracing costs the application, beside bare OpenTelemetry in the same run, as ratios."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+ROUNDS = int(os.environ.get("MVTRACE_BENCH_ROUNDS", "5"))
+
+pytestmark = pytest.mark.benchmark
+
+
+class Sink(http.server.BaseHTTPRequestHandler):
+    """Takes every post and says 200; the collectors of both sides are left out of the measure."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", "0")))
+        self.send_response(200)
+        self.send_header("content-type", "application/x-protobuf")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def sink() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def measured(script: str, *arguments: str, sink: str) -> dict[str, float]:
+    run = subprocess.run(
+        [sys.executable, str(HERE / script), *arguments],
+        env={**os.environ, "SINK": sink},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return dict(json.loads(run.stdout.splitlines()[-1]))
+
+
+def medians(
+    script: str, variants: tuple[str, ...], *arguments: str, sink: str
+) -> dict[str, dict[str, float]]:
+    """Run every variant once a round, interleaved, so that a slow minute hits them all."""
+    rounds = [
+        {name: measured(script, name, *arguments, sink=sink) for name in variants}
+        for _ in range(ROUNDS)
+    ]
+    return {
+        name: {
+            key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]
+        }
+        for name in variants
+    }
+
+
+@pytest.mark.parametrize("route", ["/json", "/stream"])
+def test_middleware_beside_opentelemetry(route: str, sink: str) -> None:
+    """
+    Prints the CPU a request costs more than on the bare application, and the ratio to the peers.
+    """
+    variants = ("bare", "wrapper", "mvtrace", "opentelemetry-tuned", "opentelemetry")
+    found = medians("capture_worker.py", variants, route, "3000", sink=sink)
+    added = {name: one["process_us"] - found["bare"]["process_us"] for name, one in found.items()}
+
+    print(f"\nmiddleware {route}: bare {found['bare']['process_us']:.1f} us a request")
+    for name in variants[1:]:
+        calling = found[name]["calling_us"] - found["bare"]["calling_us"]
+        print(
+            f"  {name:20} +{added[name]:7.1f} us process, +{calling:7.1f} us while answering, "
+            f"{added[name] / added['mvtrace']:5.2f} x mvtrace"
+        )
+
+    assert set(found) == set(variants)
+
+
+def test_inference_span_beside_opentelemetry(sink: str) -> None:
+    """
+    Prints what one inference span costs the calling thread and the process, and the ratios.
+    """
+    variants = ("opentelemetry", "opentelemetry-export", "mvtrace")
+    found = medians("span_worker.py", variants, "9000", sink=sink)
+
+    print("\none inference span of fifteen attributes")
+    for name, one in found.items():
+        ratio = one["thread_us"] / found["opentelemetry"]["thread_us"]
+        print(
+            f"  {name:22} {one['thread_us']:6.1f} us thread, {one['process_us']:6.1f} us process, "
+            f"{ratio:4.2f} x bare OpenTelemetry on the thread"
+        )
+
+    assert set(found) == set(variants)
