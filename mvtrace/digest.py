@@ -1,7 +1,7 @@
 """Canonical bytes and the digests over them: the identity of everything mvtrace names.
 
 In: plain values (None, bool, int, float, str, list/tuple, dict with text keys). Out: RFC 8785 JSON
-bytes, and SHA-256 over a domain line plus these bytes. Integers beyond ±(2^53−1) become tagged
+bytes, and SHA-256 over a domain line plus these bytes. Integers beyond ±(2^53-1) become tagged
 decimal strings, NaN and infinity are refused, text is never normalized. The form is written down
 for other languages in ``schemas/canonical/README.md``, with test vectors.
 """
@@ -30,6 +30,10 @@ INTEGER_TAG: Final = "$int"
 MAX_DEPTH: Final = 64
 """Deeper values are refused: no component needs more, and every reader is safe from recursion."""
 
+_MIN_PLAIN: Final = 1e-4
+_MAX_PLAIN: Final = 1e15
+"""Between these, ECMAScript prints a number that is not whole by its shortest digits, as orjson."""
+
 
 def canonical_bytes(value: object) -> bytes:
     """Return the RFC 8785 form of *value*, with the integer tagging described above.
@@ -39,6 +43,7 @@ def canonical_bytes(value: object) -> bytes:
 
     Raises:
         CanonicalFormError: *value* holds something that JSON cannot, or a lone surrogate.
+
     """
     if _is_plain(value, 0):
         try:
@@ -79,30 +84,29 @@ def _is_plain(value: object, depth: int) -> bool:
     if kind is int:
         return -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER  # type: ignore[operator]
     if kind is float:
-        # Between these bounds shortest-round-trip digits are what ECMAScript prints.
-        return 1e-4 <= abs(value) < 1e15 and value % 1 != 0  # type: ignore[arg-type,operator]
-    if depth >= MAX_DEPTH:
-        return False
+        return _MIN_PLAIN <= abs(value) < _MAX_PLAIN and value % 1 != 0  # type: ignore[arg-type,operator]
     if kind is dict:
-        return all(
+        return depth < MAX_DEPTH and all(
             type(key) is str and key.isascii() and key[:1] != "$" and _is_plain(item, depth + 1)
             for key, item in value.items()  # type: ignore[attr-defined]
         )
-    if kind is list or kind is tuple:
-        return all(_is_plain(item, depth + 1) for item in value)  # type: ignore[attr-defined]
-    return False
+    return (
+        (kind is list or kind is tuple)
+        and depth < MAX_DEPTH
+        and all(_is_plain(item, depth + 1) for item in value)  # type: ignore[attr-defined]
+    )
 
 
 def _tagged(value: object, path: str, depth: int) -> Any:
     """Return *value* as rfc8785 takes it: large integers tagged, keys checked."""
-    if depth > MAX_DEPTH:
-        raise CanonicalFormError(path, f"it nests deeper than {MAX_DEPTH} levels.")
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
         return value if abs(value) <= MAX_SAFE_INTEGER else {INTEGER_TAG: str(int(value))}
     if isinstance(value, float):
         return _finite(value, path)
+    if depth >= MAX_DEPTH and isinstance(value, (Mapping, list, tuple)):
+        raise CanonicalFormError(path, f"it nests deeper than {MAX_DEPTH} levels.")
     if isinstance(value, Mapping):
         return {
             _escaped_key(key, path): _tagged(item, f"{path}.{key}", depth + 1)
@@ -130,12 +134,10 @@ def _untagged(value: Any) -> Any:
     if isinstance(value, dict):
         if len(value) == 1 and INTEGER_TAG in value:
             return int(value[INTEGER_TAG])
-        return {
-            (key[1:] if key.startswith("$") else key): _untagged(item)
-            for key, item in value.items()
-        }
+        return {key.removeprefix("$"): _untagged(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_untagged(item) for item in value]
     if type(value) is int and abs(value) > MAX_SAFE_INTEGER:
-        return float(value)  # RFC 8785 prints large floats without a point; large integers are tagged
+        # RFC 8785 prints large floats without a point; large integers are tagged.
+        return float(value)
     return value

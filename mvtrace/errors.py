@@ -7,15 +7,20 @@ MvtraceError
 │   ├── CanonicalFormError      a value has no canonical form, hence no digest
 │   ├── ConfigurationError      a setting has a value it cannot have
 │   ├── MalformedIdError        a text cannot be an id of that kind
-│   └── QueryRefusedError       a statement is not let through the SQL gate
+│   ├── FilterError             a list is asked for by something that means nothing
+│   ├── QueryRefusedError       a statement is not let through the SQL gate
+│   └── StatementFailedError    the store refuses a statement, with its own error code
 ├── NotFoundError               what was asked for is not stored (exit code 1)
 │   ├── RequestNotFoundError
-│   └── AmbiguousIdError        several requests carry the id
+│   ├── AmbiguousIdError        several requests carry the id
+│   ├── VersionNotFoundError
+│   └── AmbiguousVersionError   several composite versions start like that
 ├── CheckFailedError            a check that was asked for found a difference (exit code 1)
 └── UnavailableError            the store or the collector cannot be reached (exit code 3)
     ├── CollectorUnreachableError
     ├── StoreUnreachableError
     ├── StoreInUseError         another process owns the embedded store
+    ├── StoreForkedError        an embedded store was opened before a fork and used after it
     └── MigrationError          the store's schema is not the one this version knows
 
 A class has a kebab-case *code*, an *exit_code* for the command line, a message (what happened with
@@ -25,6 +30,14 @@ which value; what does hold) and a *hint* (one thing to do next).
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+
+_MAX_SHOWN = 80
+
+
+def _shown(text: str) -> str:
+    """Return *text* short enough for a message."""
+    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 3] + "..."
 
 
 class MvtraceError(Exception):
@@ -97,13 +110,23 @@ class MalformedIdError(UsageError):
     code = "malformed-id"
 
     def __init__(self, text: str, problem: str) -> None:
-        shown = text if len(text) <= 80 else text[:77] + "..."
         super().__init__(
-            f"{shown!r} cannot be an id: {problem}.",
+            f"{_shown(text)!r} cannot be an id: {problem}.",
             hint="Ids are a request id, trace id, x-request-id or provider response id; "
             "write kind:value to say which, for example trace:4bf92f35….",
         )
         self.text = text
+
+
+class FilterError(UsageError):
+    """A list is asked for by something that means nothing."""
+
+    code = "filter"
+
+    def __init__(self, key: str, value: str, expected: str) -> None:
+        super().__init__(f"{key} is {_shown(value)!r}; {expected}.")
+        self.key = key
+        self.value = value
 
 
 class QueryRefusedError(UsageError):
@@ -116,6 +139,16 @@ class QueryRefusedError(UsageError):
             f"The query is refused: {problem}.",
             hint=hint or "Allowed is one SELECT over the tables of mvtrace.",
         )
+
+
+class StatementFailedError(UsageError):
+    """The store refuses a statement; *store_code* is ClickHouse's own error code."""
+
+    code = "statement-failed"
+
+    def __init__(self, reason: str, *, store_code: int | None, hint: str | None = None) -> None:
+        super().__init__(f"The store refuses the statement: {reason}.", hint=hint)
+        self.store_code = store_code
 
 
 class NotFoundError(MvtraceError):
@@ -131,11 +164,10 @@ class RequestNotFoundError(NotFoundError):
     code = "request-not-found"
 
     def __init__(self, text: str, *, newest: str | None, waited_s: float = 0.0) -> None:
-        shown = text if len(text) <= 80 else text[:77] + "..."
         held = "the store is empty" if newest is None else f"the newest is from {newest}"
         waited = f" after waiting {waited_s:.0f} s for accepted data" if waited_s else ""
         super().__init__(
-            f"No request {shown!r} is stored{waited}; {held}.",
+            f"No request {_shown(text)!r} is stored{waited}; {held}.",
             hint="A request shows up once its record is shipped and loaded; "
             "'mvtrace find --since 1h' lists what is stored.",
         )
@@ -157,6 +189,34 @@ class AmbiguousIdError(NotFoundError):
         self.text = text
         self.hits = tuple(hits)
         self.total = total
+
+
+class VersionNotFoundError(NotFoundError):
+    """No composite version starts with the digits that were given."""
+
+    code = "version-not-found"
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(
+            f"No composite version starts with {prefix!r}.",
+            hint="'mvtrace find' shows the version of each request.",
+        )
+        self.prefix = prefix
+
+
+class AmbiguousVersionError(NotFoundError):
+    """Several composite versions start with the digits that were given."""
+
+    code = "ambiguous-version"
+
+    def __init__(self, prefix: str, versions: Sequence[str]) -> None:
+        listed = "".join(f"\n  {version}" for version in versions)
+        super().__init__(
+            f"Several composite versions start with {prefix!r}:{listed}",
+            hint="Give more digits.",
+        )
+        self.prefix = prefix
+        self.versions = tuple(versions)
 
 
 class CheckFailedError(MvtraceError):
@@ -218,6 +278,20 @@ class StoreInUseError(UnavailableError):
         self.directory = directory
         self.pid = pid
         self.url = url
+
+
+class StoreForkedError(UnavailableError):
+    """An embedded store was opened before a fork and used after it: the engine would hang."""
+
+    code = "store-forked"
+
+    def __init__(self, directory: str, *, opened_by: int, used_by: int) -> None:
+        super().__init__(
+            f"The store {directory} was opened by process {opened_by} and is used by its "
+            f"child {used_by}; an embedded store does not survive a fork.",
+            hint="Open the store after the fork, or read through the collector's URL.",
+        )
+        self.directory = directory
 
 
 class MigrationError(UnavailableError):

@@ -17,7 +17,10 @@ UUID7_PATTERN: Final = re.compile(
 )
 
 _RANDOM_BITS: Final = 74
+_POOL_BYTES: Final = 2560
 _lock = threading.Lock()
+_pool = b""
+_taken = 0
 _last_ms = 0
 _last_random = 0
 
@@ -30,14 +33,23 @@ def new_request_id(now_ns: int | None = None) -> str:
     """
     global _last_ms, _last_random  # noqa: PLW0603 (monotonic within the process)
     now_ms = (time.time_ns() if now_ns is None else now_ns) // 1_000_000
-    fresh = int.from_bytes(os.urandom(10), "big")
     with _lock:
+        fresh = int.from_bytes(_random_bytes(), "big")
         if now_ms > _last_ms:
             _last_ms, _last_random = now_ms, fresh >> 7
         else:
             # 73 random bits above leave room to count on for 2^73 ids.
             _last_random += 1 + (fresh & 0xFFFF)
         return format_uuid7(_last_ms, _last_random & ((1 << _RANDOM_BITS) - 1))
+
+
+def _random_bytes() -> bytes:
+    """Return ten bytes of the system's randomness; a call of its own costs more than the id."""
+    global _pool, _taken  # noqa: PLW0603 (under the lock)
+    if _taken >= len(_pool):
+        _pool, _taken = os.urandom(_POOL_BYTES), 0
+    _taken += 10
+    return _pool[_taken - 10 : _taken]
 
 
 def format_uuid7(unix_ms: int, random_bits: int) -> str:
@@ -60,8 +72,9 @@ def unix_ms_of(request_id: str) -> int:
 
 def _reseed_after_fork() -> None:
     # A forked child must not count on from its parent's random part.
-    global _last_ms, _lock  # noqa: PLW0603
+    global _last_ms, _lock, _pool, _taken
     _last_ms, _lock = 0, threading.Lock()
+    _pool, _taken = b"", 0
 
 
 os.register_at_fork(after_in_child=_reseed_after_fork)
