@@ -9,8 +9,12 @@ protobuf message may be appended as bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+_MORE: Final = 0x80
+"""The bit of a varint's byte that says another one follows."""
 
 Scalar = str | bool | int | float | bytes
 AttributeValue = Scalar | Sequence["AttributeValue"] | Mapping[str, "AttributeValue"] | None
@@ -78,12 +82,12 @@ class LogEvent(NamedTuple):
 
 def varint(number: int) -> bytes:
     """Return *number* (unsigned, or two's complement 64 bit) as a protobuf varint."""
-    if 0 <= number < 0x80:
+    if 0 <= number < _MORE:
         return bytes((number,))
     number &= 0xFFFFFFFFFFFFFFFF
     out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
+    while number >= _MORE:
+        out.append(number & 0x7F | _MORE)
         number >>= 7
     out.append(number)
     return bytes(out)
@@ -100,30 +104,55 @@ def _text(value: str) -> bytes:
 
 
 def encode_value(value: AttributeValue) -> bytes:
-    """Return *value* as an AnyValue message; None is the empty one."""
-    if isinstance(value, str):
-        return field(1, _text(value))
-    if isinstance(value, bool):
-        return b"\x10\x01" if value else b"\x10\x00"
-    if isinstance(value, int):
-        if -(2**63) <= value < 2**63:
-            return b"\x18" + varint(value)
-        return field(1, str(value).encode())  # no 64-bit form; text keeps it exact
-    if isinstance(value, float):
-        return b"\x21" + struct.pack("<d", value)
-    if isinstance(value, bytes):
-        return field(7, value)
+    """Return *value* as an AnyValue message; None, or what has no OTLP type, is the empty one."""
+    encode = _ENCODERS.get(type(value))
+    return encode(value) if encode is not None else _encode_by_base(value)
+
+
+def _encode_by_base(value: AttributeValue) -> bytes:
+    """Return what is of a subclass or a container as its base would be."""
+    for base, encode in _ENCODERS.items():
+        if isinstance(value, base):
+            return encode(value)
     if isinstance(value, Mapping):
         return field(6, encode_attributes(value, 1))
     if isinstance(value, Sequence):
-        return field(5, b"".join(field(1, encode_value(item)) for item in value))
+        return _encode_array(value)
     return b""
+
+
+def _encode_integer(value: int) -> bytes:
+    if -(2**63) <= value < 2**63:
+        return b"\x18" + varint(value)
+    return field(1, str(value).encode())  # no 64-bit form; text keeps it exact
+
+
+def _encode_array(value: Sequence[AttributeValue]) -> bytes:
+    return field(5, b"".join(field(1, encode_value(item)) for item in value))
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
+    str: lambda value: field(1, _text(value)),
+    bool: lambda value: b"\x10\x01" if value else b"\x10\x00",
+    int: _encode_integer,
+    float: lambda value: b"\x21" + struct.pack("<d", value),
+    bytes: lambda value: field(7, value),
+    tuple: _encode_array,
+    list: _encode_array,
+    dict: lambda value: field(6, encode_attributes(value, 1)),
+}
+"""In this order for subclasses: a bool is an int."""
+
+
+@lru_cache(maxsize=4096)
+def _encode_key(key: str) -> bytes:
+    return field(1, _text(key))
 
 
 def encode_attributes(attributes: Attributes, number: int) -> bytes:
     """Return *attributes* as repeated KeyValue messages in the field *number*."""
     return b"".join(
-        field(number, field(1, _text(key)) + field(2, encode_value(value)))
+        field(number, _encode_key(key) + field(2, encode_value(value)))
         for key, value in attributes.items()
     )
 
@@ -191,17 +220,25 @@ def _encode_scope(scope: Scope) -> bytes:
     return field(1, _text(scope.name)) + version
 
 
+def encode_scope(scope: Scope, encoded: Iterable[bytes]) -> bytes:
+    """Return one ScopeSpans or ScopeLogs, which share their form, ready to be appended.
+
+    *encoded* are messages of encode_span or of encode_log_record; the result is the field 2 of a
+    ResourceSpans or ResourceLogs.
+    """
+    url = field(3, _text(scope.schema_url)) if scope.schema_url else b""
+    body = b"".join(field(2, message) for message in encoded)
+    return field(2, field(1, _encode_scope(scope)) + body + url)
+
+
 def encode_scope_spans(scope: Scope, spans: Iterable[FinishedSpan]) -> bytes:
     """Return one ScopeSpans as the field 2 of a ResourceSpans, ready to be appended."""
-    url = field(3, _text(scope.schema_url)) if scope.schema_url else b""
-    body = b"".join(field(2, encode_span(span)) for span in spans)
-    return field(2, field(1, _encode_scope(scope)) + body + url)
+    return encode_scope(scope, map(encode_span, spans))
 
 
 def encode_scope_logs(scope: Scope, events: Iterable[LogEvent]) -> bytes:
     """Return one ScopeLogs as the field 2 of a ResourceLogs, ready to be appended."""
-    body = b"".join(field(2, encode_log_record(event)) for event in events)
-    return field(2, field(1, _encode_scope(scope)) + body)
+    return encode_scope(scope, map(encode_log_record, events))
 
 
 def encode_request(resource: bytes, scopes: Iterable[bytes]) -> bytes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from types import UnionType
 from typing import Any, Final, Literal, NewType, Self, Union, get_args, get_origin, get_type_hints
 
@@ -297,18 +296,26 @@ class RequestRecord(Value):
             raise ValueError(f"not a request record: {error}") from error
 
 
-@cache
-def _hints(cls: type[Value]) -> dict[str, Any]:
-    return get_type_hints(cls)
+_known_hints: Final[dict[type[Any], dict[str, Any]]] = {}
+_known_fields: Final[dict[type[Any], tuple[tuple[str, bool], ...]]] = {}
 
 
-@cache
-def _fields(cls: type[Value]) -> tuple[tuple[str, bool], ...]:
-    hints = _hints(cls)
-    return tuple(
-        (field.name, UnixNano in (hints[field.name], *get_args(hints[field.name])))
-        for field in dataclasses.fields(cls)
-    )
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    known = _known_hints.get(cls)
+    if known is None:
+        known = _known_hints[cls] = get_type_hints(cls)
+    return known
+
+
+def _fields(cls: type[Any]) -> tuple[tuple[str, bool], ...]:
+    known = _known_fields.get(cls)
+    if known is None:
+        hints = _hints(cls)
+        known = _known_fields[cls] = tuple(
+            (field.name, UnixNano in (hints[field.name], *get_args(hints[field.name])))
+            for field in dataclasses.fields(cls)
+        )
+    return known
 
 
 def _plain(value: Any) -> Any:

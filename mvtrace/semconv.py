@@ -30,6 +30,10 @@ REQUEST_ID: Final = "mvtrace.request.id"
 COMPOSITE_VERSION: Final = "mvtrace.composite.version"
 ARM: Final = "mvtrace.arm"
 PARENT_REQUEST_ID: Final = "mvtrace.parent_request.id"
+CONTENT_REMOVED: Final = "mvtrace.content.removed"
+"""Names of the attributes that carried content and were taken out, as a list of text."""
+ASGI_EVENT_TYPE: Final = "asgi.event.type"
+"""On the spans OpenTelemetry's ASGI instrumentation makes a message; such spans are dropped."""
 
 # On events
 COMPOSITE_NAME: Final = "mvtrace.composite.name"

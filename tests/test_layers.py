@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FOUNDATION = {"mvtrace.errors", "mvtrace.semconv", "mvtrace.ids"}
+FOUNDATION = {"mvtrace.errors", "mvtrace.semconv", "mvtrace.ids", "mvtrace.version"}
 VALUES = FOUNDATION | {"mvtrace.digest", "mvtrace.records", "mvtrace.tables"}
 WIRE = VALUES | {"mvtrace.otlp", "mvtrace.wire", "mvtrace.config", "mvtrace.content"}
 
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "mvtrace/semconv.py": set(),
     "mvtrace/ids.py": set(),
     "mvtrace/resources.py": FOUNDATION,
+    "mvtrace/version.py": set(),
     "mvtrace/digest.py": FOUNDATION,
     "mvtrace/records.py": FOUNDATION | {"mvtrace.digest"},
     "mvtrace/tables.py": FOUNDATION,
@@ -48,6 +49,12 @@ def modules_of(package: str) -> list[Path]:
     return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
+def is_module(parent: str, name: str) -> bool:
+    """Whether *name* is a module or package within the package *parent* of this repository."""
+    places = (ROOT.joinpath(*root, *parent.split("."), name) for root in ((), ("collector",)))
+    return any(place.is_dir() or place.with_suffix(".py").exists() for place in places)
+
+
 def imported_modules(path: Path) -> set[str]:
     """Every module *path* imports, at any depth; ``from a import b`` counts as ``a.b`` and ``a``."""
     found: set[str] = set()
@@ -59,8 +66,7 @@ def imported_modules(path: Path) -> set[str]:
             submodules = {
                 f"{parent}.{alias.name}"
                 for alias in node.names
-                if (ROOT / Path(*parent.split(".")) / f"{alias.name}.py").exists()
-                or (ROOT / "collector" / Path(*parent.split(".")) / f"{alias.name}.py").exists()
+                if is_module(parent, alias.name)
             }
             found |= submodules or {parent}
     return {name for name in found if name.split(".")[0] in ("mvtrace", "mvtrace_collector")}

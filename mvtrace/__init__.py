@@ -1,0 +1,75 @@
+"""mvtrace: for one answer of an AI system, exactly which system state gave it."""
+
+from mvtrace.capture.api import (
+    alias,
+    annotate,
+    cache_origin,
+    conversation,
+    current_request_id,
+    flush,
+    propagation_headers,
+    resume,
+    shutdown,
+)
+from mvtrace.capture.both import guardrail, postprocess
+from mvtrace.capture.calls import current_call
+from mvtrace.capture.middleware import TraceMiddleware
+from mvtrace.capture.model_calls import embedding, generation
+from mvtrace.capture.pipeline import configure
+from mvtrace.capture.step_calls import retrieval, routing, tool
+from mvtrace.capture.task import request
+from mvtrace.components import (
+    Component,
+    CompositeVersion,
+    code,
+    composite,
+    custom,
+    embedding_model,
+    index,
+    model,
+    prompt,
+    router,
+    sampling,
+    stack,
+    tools,
+)
+from mvtrace.errors import MvtraceError
+from mvtrace.version import __version__
+
+__all__ = [
+    "Component",
+    "CompositeVersion",
+    "MvtraceError",
+    "TraceMiddleware",
+    "__version__",
+    "alias",
+    "annotate",
+    "cache_origin",
+    "code",
+    "composite",
+    "configure",
+    "conversation",
+    "current_call",
+    "current_request_id",
+    "custom",
+    "embedding",
+    "embedding_model",
+    "flush",
+    "generation",
+    "guardrail",
+    "index",
+    "model",
+    "postprocess",
+    "prompt",
+    "propagation_headers",
+    "request",
+    "resume",
+    "retrieval",
+    "router",
+    "routing",
+    "sampling",
+    "shutdown",
+    "stack",
+    "tool",
+    "tools",
+]

@@ -1,0 +1,1 @@
+"""Request time: what happens inside the serving process, from the ASGI call to the spool."""

@@ -1,0 +1,104 @@
+"""What an application says about the request in progress, from anywhere in its code.
+
+In: facts, ids, origins. Out: the same on the record of the current request; nothing where there is
+none. No function here raises into the application, except for a wrong number of arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import context as context_api
+from opentelemetry import trace
+
+from mvtrace.capture import plain
+from mvtrace.capture.context import SCOPE_KEY, current_exchange, swap_exchange
+from mvtrace.capture.exchange import RequestExchange
+from mvtrace.capture.guard import fail_open
+from mvtrace.capture.incoming import outgoing_headers
+from mvtrace.capture.pipeline import DEFAULT_FLUSH_S, current_tracing
+
+
+def current_request_id() -> str | None:
+    """Return the id of the request in progress; None outside of one."""
+    exchange = current_exchange()
+    return None if exchange is None else exchange.request_id
+
+
+@fail_open
+def annotate(**facts: object) -> None:
+    """Put *facts* of the application's own on the record; a later value replaces an earlier."""
+    exchange = _request()
+    if exchange is not None:
+        exchange.annotate(facts)
+
+
+@fail_open
+def alias(kind: str, value: str) -> None:
+    """Give the request another id by which it can be found, such as a ticket number."""
+    exchange = _request()
+    if exchange is not None:
+        exchange.add_alias(kind, value)
+
+
+@fail_open
+def conversation(conversation_id: str) -> None:
+    """Say which conversation the request belongs to."""
+    exchange = _request()
+    if exchange is not None:
+        exchange.conversation_id = plain.printable(conversation_id, plain.MAX_ID, exchange)
+
+
+@fail_open
+def cache_origin(request_id: str) -> None:
+    """Say that the whole answer came from a cache, filled by the request *request_id*."""
+    exchange = _request()
+    if exchange is not None:
+        exchange.cache_origin = plain.text(request_id, plain.MAX_ID, exchange)
+
+
+@contextmanager
+def resume(scope: Mapping[str, Any]) -> Iterator[None]:
+    """Work on behalf of the request of the ASGI *scope*, in a thread that has no context of it."""
+    exchange = scope.get(SCOPE_KEY)
+    before, context_before = current_exchange(), context_api.get_current()
+    if isinstance(exchange, RequestExchange):
+        swap_exchange(exchange)
+        context_api.attach(trace.set_span_in_context(exchange.span))
+    try:
+        yield
+    finally:
+        if isinstance(exchange, RequestExchange):
+            swap_exchange(before)
+            context_api.attach(context_before)
+
+
+def propagation_headers(url: str) -> dict[str, str]:
+    """Return the headers for a request of your own to *url*.
+
+    The current span goes to every host; request id, version and arm go, as baggage, to the hosts of
+    ``MVTRACE_PROPAGATE_TO`` only.
+    """
+    return _outgoing(url) or {}
+
+
+@fail_open
+def _outgoing(url: str) -> dict[str, str]:
+    return outgoing_headers(url, current_exchange(), current_tracing().config.propagate_to)
+
+
+def flush(timeout: float = DEFAULT_FLUSH_S) -> bool:
+    """Deliver what was captured so far; False if the collector does not have all of it yet."""
+    return current_tracing().flush(timeout)
+
+
+def shutdown() -> None:
+    """Deliver within the configured grace and stop; what remains is in the spool."""
+    current_tracing().shutdown()
+
+
+def _request() -> RequestExchange | None:
+    exchange = current_exchange()
+    return exchange if isinstance(exchange, RequestExchange) else None

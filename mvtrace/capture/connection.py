@@ -1,0 +1,76 @@
+"""One kept-alive HTTP connection to the collector.
+
+In: a path, a body, headers. Out: the Answer, or an OSError when there is none. A kept connection
+that the collector closed meanwhile is opened again once, which is safe: the batch id tells a
+repetition. Redirects are not followed and proxy variables are not read.
+"""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from mvtrace.capture.answers import Answer
+from mvtrace.config import TracingConfig
+
+MAX_ANSWER_BYTES: Final = 1 << 20
+
+
+class CollectorConnection:
+    """The way to the collector of *config*; used by one thread."""
+
+    def __init__(self, config: TracingConfig) -> None:
+        self._url = urlsplit(config.url)
+        self._timeout_s = config.timeout_s
+        self._connection: http.client.HTTPConnection | None = None
+        self._headers = dict(config.headers)
+        if config.api_key is not None:
+            self._headers["authorization"] = f"Bearer {config.api_key}"
+        self._is_reused = False
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Return the answer to *body*.
+
+        Raises:
+            OSError: there is no answer: unreachable, cut off, or not HTTP.
+        """
+        was_reused, self._is_reused = self._is_reused, False
+        try:
+            return self._post(path, body, headers)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.close()
+            if was_reused and isinstance(error, ConnectionError):
+                return self.post(path, body, headers)
+            if isinstance(error, OSError):
+                raise
+            raise ConnectionError(f"not an HTTP answer: {error!r}") from error
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        connection = self._connection = self._connection or self._connect()
+        full = self._url.path.rstrip("/") + path
+        connection.request("POST", full, body=body, headers={**self._headers, **headers})
+        response = connection.getresponse()
+        data = response.read(MAX_ANSWER_BYTES)
+        answer = Answer(
+            response.status,
+            response.getheader("content-type", "").lower(),
+            response.getheader("retry-after"),
+            data,
+        )
+        if response.will_close or not response.isclosed():
+            self.close()
+        else:
+            self._is_reused = True
+        return answer
+
+    def _connect(self) -> http.client.HTTPConnection:
+        url = self._url
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        return kind(url.hostname or "", url.port, timeout=self._timeout_s)
+
+    def close(self) -> None:
+        """Close the connection; the next delivery opens another."""
+        if self._connection is not None:
+            self._connection.close()

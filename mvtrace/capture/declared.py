@@ -1,0 +1,155 @@
+"""What the composite in force declares, ready to be compared with what a request meets.
+
+In: the composite version of the middleware. Out: its components by slot and by model id, and a
+``Drift`` where observed differs from declared. Components are known here by their shape only, so
+that the request path does not depend on how they are made.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from mvtrace.digest import COMPONENT_DOMAIN, canonical_bytes, digest_of
+from mvtrace.otlp import LogEvent
+
+MODEL_ID: Final = "model_id"
+"""The fact of a model component that names it as a provider would."""
+SETTINGS: Final = "settings"
+FINGERPRINT: Final = "fingerprint"
+"""A setting of a model component: the ``system_fingerprint`` its provider must answer with."""
+POLICY: Final = "policy"
+MODEL_KINDS: Final = ("model", "embedding_model")
+MAX_REMEMBERED: Final = 64
+MAX_FACTS_REMEMBERED: Final = 1024
+
+
+class Pinned(Protocol):
+    """A component: one part of the system with its digest."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of its slot."""
+
+    @property
+    def name(self) -> str:
+        """The name of its slot."""
+
+    @property
+    def digest(self) -> str:
+        """``sha256:<hex>`` of its body."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the body says."""
+
+
+class Composite(Protocol):
+    """A composite version: all parts of the system, named by one digest."""
+
+    @property
+    def version(self) -> str:
+        """64 hex digits."""
+
+    @property
+    def name(self) -> str:
+        """What the operator calls it; in no digest."""
+
+    @property
+    def components(self) -> Sequence[Pinned]:
+        """One component a slot."""
+
+    def events(self, *, register_content: bool = True) -> Iterator[LogEvent]:
+        """The registry events that make it known."""
+
+
+class Declared:
+    """The parts of one composite version, by slot and by the model they name."""
+
+    __slots__ = ("_models", "_slots", "composite", "name", "version")
+
+    def __init__(self, composite: Composite | None) -> None:
+        self.composite = composite
+        self.version = None if composite is None else composite.version
+        self.name = None if composite is None else composite.name
+        self._slots: dict[tuple[str, str], Pinned] = {}
+        self._models: dict[tuple[str, str], Pinned | None] = {}
+        for component in () if composite is None else composite.components:
+            self._slots[component.kind, component.name] = component
+            if component.kind in MODEL_KINDS:
+                self._add_model(component)
+
+    def _add_model(self, component: Pinned) -> None:
+        model_id = facts_of(component).get(MODEL_ID)
+        if isinstance(model_id, str):
+            key = (component.kind, model_id)
+            # Two declared models of one id cannot be told apart by a call that only names the id.
+            self._models[key] = None if key in self._models else component
+
+    def component(self, kind: str, name: str) -> Pinned | None:
+        """Return what is declared for the slot *kind*/*name*; None where nothing is."""
+        return self._slots.get((kind, name))
+
+    def model(self, kind: str, model_id: str | None) -> Pinned | None:
+        """Return the one declared component of *kind* that names *model_id*."""
+        return None if model_id is None else self._models.get((kind, model_id))
+
+
+NOTHING: Final = Declared(None)
+_remembered: dict[int, Declared] = {}
+_resolved: dict[str, Declared] = {}
+_facts: dict[str, Mapping[str, Any]] = {}
+
+
+def declared_by(composite: Composite | None) -> Declared:
+    """Return the index over *composite*; made once an object."""
+    if composite is None:
+        return NOTHING
+    known = _remembered.get(id(composite))
+    if known is None or known.composite is not composite:
+        known = Declared(composite)
+        if len(_remembered) >= MAX_REMEMBERED:
+            _remembered.clear()
+        _remembered[id(composite)] = known
+    return known
+
+
+def declared_at(target: str) -> Declared:
+    """Return the index over the composite at *target*, ``package.module:name``; imported once.
+
+    A target that cannot be imported is tried once: requests are then recorded without a version.
+    """
+    known = _resolved.get(target)
+    if known is None:
+        _resolved[target] = NOTHING
+        module, _, name = target.partition(":")
+        value: Any = importlib.import_module(module)
+        for part in name.split("."):
+            value = getattr(value, part)
+        known = _resolved[target] = declared_by(value)
+    return known
+
+
+def names_same_model(declared: str, served: str) -> bool:
+    """Whether *served* is *declared*, or the dated release a provider resolves that alias to."""
+    if served == declared:
+        return True
+    release = served.removeprefix(declared + "-")
+    return release != served and release.replace("-", "").isdigit()
+
+
+def facts_of(component: Pinned) -> Mapping[str, Any]:
+    """Return the facts of *component*, parsed once a digest."""
+    known = _facts.get(component.digest)
+    if known is None:
+        if len(_facts) >= MAX_FACTS_REMEMBERED:
+            _facts.clear()
+        known = _facts[component.digest] = component.facts
+    return known
+
+
+def digest_with(component: Pinned, **facts: Any) -> str:
+    """Return the digest *component* would have with these *facts* instead of its own."""
+    body = {"kind": component.kind, "facts": {**facts_of(component), **facts}}
+    return digest_of(COMPONENT_DOMAIN, canonical_bytes(body))

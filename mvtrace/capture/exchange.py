@@ -1,0 +1,371 @@
+"""One request in progress: everything that changes while it runs lives here, and dies with it.
+
+In: what the middleware, the wrappers and the application report. Out: two ``RequestRecord``s at
+most (started, finished) and the request's spans. Independent of samplers and span limits: what is
+on the record was never on a span first. No I/O happens here, and nothing here waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from opentelemetry import context as context_api
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
+
+from mvtrace import semconv
+from mvtrace.capture import plain
+from mvtrace.capture.context import Exchange, swap_exchange
+from mvtrace.capture.declared import Declared, Pinned
+from mvtrace.capture.guard import BREAKER, fail_open
+from mvtrace.capture.incoming import NOTHING_INCOMING, Incoming
+from mvtrace.capture.pipeline import Tracing
+from mvtrace.capture.watch import WATCH
+from mvtrace.ids import new_request_id
+from mvtrace.otlp import FinishedSpan
+from mvtrace.records import (
+    Alias,
+    Call,
+    CaptureReport,
+    Drift,
+    IndexSnapshot,
+    ObservedComponent,
+    Outcome,
+    RequestRecord,
+    RouterDecision,
+    UnixNano,
+)
+
+MAX_SPANS: Final = 2000
+MAX_CALLS: Final = 1000
+MAX_FINDINGS: Final = 256
+"""Drift and observed components of one request; further ones are counted as truncated."""
+MAX_ALIASES: Final = 64
+MAX_ALIAS: Final = 256
+MAX_ANNOTATIONS: Final = 128
+STARTED: Final = 1
+FINISHED: Final = 2
+
+
+class RequestExchange:
+    """A request from its first event to its last, whatever brought it."""
+
+    protocol: str = "task"
+    method: str | None = None
+    route: str | None = None
+    path: str | None = None
+    parent_request_id: str | None = None
+    conversation_id: str | None = None
+    cache_origin: str | None = None
+    annotations: dict[str, Any] | None = None
+    ended_at: int | None = None
+    outcome: Outcome | None = None
+    error_type: str | None = None
+    spans_dropped = 0
+    calls_dropped = 0
+    truncated = 0
+    errors = 0
+    is_finished = False
+    has_started_record = False
+    span: Span = trace.INVALID_SPAN
+    owns_span = False
+    _before: Exchange | None = None
+    _context_before: context_api.Context | None = None
+    _context: context_api.Context | None = None
+
+    def __init__(self, tracing: Tracing, declared: Declared, *, arm: str | None) -> None:
+        self.started_at = time.time_ns()
+        self._clock_start = time.perf_counter_ns()
+        self.tracing = tracing
+        self.declared = declared
+        self.request_id = new_request_id(self.started_at)
+        self.sequence = tracing.next_sequence()
+        self.composite_version = declared.version
+        self.arm = arm
+        self.aliases: list[Alias] = []
+        self.calls: list[Call] = []
+        self.router_decisions: list[RouterDecision] = []
+        self.index_snapshots: list[IndexSnapshot] = []
+        self.observed: dict[tuple[str, str, str], ObservedComponent] = {}
+        self.drift: dict[tuple[str, str, str, str | None], Drift] = {}
+        self.spans: list[FinishedSpan] = []
+
+    def now(self) -> int:
+        """Return Unix nanoseconds that never go back within the request."""
+        return self.started_at + time.perf_counter_ns() - self._clock_start
+
+    def declare(self, declared: Declared) -> None:
+        """Let *declared* be what serves the request from here on."""
+        if declared.composite is not None:
+            self.tracing.register(declared.composite)
+        self.declared = declared
+        self.composite_version = declared.version
+
+    # Entering and leaving
+
+    def enter(self, incoming: Incoming, kind: SpanKind = SpanKind.SERVER) -> None:
+        """Make this the current request, in the span that stands for it."""
+        self._before = swap_exchange(self)
+        self._note_incoming(incoming)
+        self._enter_span(incoming, kind)
+
+    @fail_open
+    def _enter_span(self, incoming: Incoming, kind: SpanKind) -> None:
+        current = trace.get_current_span()
+        if self._before is None and _is_server_span(current):
+            self.span = current
+            self.tracing.adopt_span(current, self)
+            current.set_attributes(self.start_attributes())
+            return
+        parent = None
+        if not current.get_span_context().is_valid:
+            parent = incoming.parent_context(trust=self.tracing.config.trust_incoming)
+        self.span = self.tracing.tracer.start_span(
+            self.span_name(),
+            context=parent,
+            kind=kind,
+            attributes=self.start_attributes(),
+            start_time=self.started_at,
+        )
+        self.owns_span = True
+        self._context_before = context_api.get_current()
+        self._context = trace.set_span_in_context(self.span, self._context_before)
+        context_api.attach(self._context)
+
+    @fail_open
+    def _note_incoming(self, incoming: Incoming) -> None:
+        if incoming is NOTHING_INCOMING:
+            return
+        trust = self.tracing.config.trust_incoming
+        self.parent_request_id = incoming.parent_request_id(trust=trust)
+        if incoming.client_request_id:
+            self.add_alias(semconv.ALIAS_X_REQUEST_ID, incoming.client_request_id)
+
+    def leave(self) -> None:
+        """Put back what was current before, unless somebody else has changed it meanwhile."""
+        current = swap_exchange(self._before)
+        if current is not self:
+            swap_exchange(current)
+        if self._context is not None and context_api.get_current() is self._context:
+            context_api.attach(self._context_before or context_api.Context())
+
+    def span_name(self) -> str:
+        """Return the name of our own span, as far as it is known."""
+        return self.route or self.protocol
+
+    def start_attributes(self) -> dict[str, Any]:
+        """Return what is known of the request when its span starts."""
+        return {}
+
+    def end_attributes(self) -> dict[str, Any]:
+        """Return what is known of the request when its span ends."""
+        found: dict[str, Any] = {}
+        if self.error_type is not None:
+            found[semconv.ERROR_TYPE] = self.error_type
+        if self.drift:
+            found[semconv.DRIFT] = [f"{d.kind}/{d.name} {d.what}" for d in self.drift.values()]
+        if self.conversation_id is not None:
+            found[semconv.GEN_AI_CONVERSATION_ID] = self.conversation_id
+        if self.cache_origin is not None:
+            found[semconv.CACHE_ORIGIN] = self.cache_origin
+        return found
+
+    # What others report
+
+    def add_span(self, span: FinishedSpan) -> None:
+        """Take a span that finished in the request; after its end spans go straight out."""
+        if self.is_finished:
+            self.tracing.emit_spans((span,))
+        elif len(self.spans) < MAX_SPANS:
+            self.spans.append(span)
+        else:
+            self.spans_dropped += 1
+
+    def owns_server_span(self, span_id: bytes) -> bool:
+        """Whether *span_id* is the span that stands for the request."""
+        return self.span.get_span_context().span_id.to_bytes(8, "big") == span_id
+
+    def add_call(self, call: Call) -> bool:
+        """Put *call* on the record; False where it holds too many already."""
+        if len(self.calls) >= MAX_CALLS:
+            self.calls_dropped += 1
+            return False
+        self.calls.append(call)
+        if call.response_id is not None:
+            self.add_alias(semconv.ALIAS_RESPONSE_ID, call.response_id)
+        return True
+
+    def add_alias(self, kind: str, value: str) -> None:
+        """Note another id of the request."""
+        alias = Alias(
+            kind=plain.printable(kind, MAX_ALIAS, self),
+            value=plain.printable(value, MAX_ALIAS, self),
+        )
+        if alias.value and alias not in self.aliases:
+            if len(self.aliases) < MAX_ALIASES:
+                self.aliases.append(alias)
+            else:
+                self.truncated += 1
+
+    def annotate(self, facts: Mapping[str, Any]) -> None:
+        """Put the application's own *facts* on the record; a later value replaces an earlier."""
+        merged = {**(self.annotations or {}), **plain.facts(facts, self)}
+        if len(merged) > MAX_ANNOTATIONS:
+            self.truncated += 1
+            merged = dict(list(merged.items())[:MAX_ANNOTATIONS])
+        self.annotations = merged
+
+    def add_observed(self, kind: str, name: str, digest: str, facts: Any = None) -> None:
+        """Note that the slot *kind*/*name* held *digest* while the request ran."""
+        key = (kind, name, digest)
+        if key in self.observed:
+            return
+        if len(self.observed) >= MAX_FINDINGS:
+            self.truncated += 1
+            return
+        self.observed[key] = ObservedComponent(
+            kind=kind, name=name, digest=digest, facts=None if facts is None else dict(facts)
+        )
+
+    def add_drift(
+        self, slot: Pinned, what: str, *, expected: str, observed: str, span_id: str | None
+    ) -> None:
+        """Note that *observed* was met where *expected* is declared; once a request."""
+        key = (slot.kind, slot.name, what, observed)
+        if key in self.drift:
+            return
+        if len(self.drift) >= MAX_FINDINGS:
+            self.truncated += 1
+            return
+        self.drift[key] = Drift(
+            kind=slot.kind,
+            name=slot.name,
+            what=what,
+            expected=expected,
+            observed=observed,
+            span_id=span_id,
+        )
+
+    # The end
+
+    @fail_open
+    def note_exception(self, error: BaseException) -> None:
+        """Note that the application raised *error*, which goes on unchanged."""
+        self.error_type = error_name(error)
+        self.outcome = outcome_of(error)
+
+    @fail_open
+    def finish(self) -> None:
+        """Send the finished record and the spans; nothing of the request is kept."""
+        if self.is_finished:
+            return
+        WATCH.forget(self)
+        self.leave()
+        self.conclude()
+        self._end_span()
+        self.is_finished = True
+        spans, self.spans = self.spans, []
+        self.tracing.emit_request(self.record("finished", FINISHED), spans)
+        BREAKER.succeeded()
+
+    def conclude(self) -> None:
+        """Settle end and outcome."""
+        if self.ended_at is None:
+            self.ended_at = self.now()
+        if self.outcome is None:
+            self.outcome = "ok"
+
+    @fail_open
+    def _end_span(self) -> None:
+        if not self.owns_span:
+            return
+        if self.span.is_recording():
+            self.span.set_attributes(self.end_attributes())
+            if self.outcome == "error":
+                self.span.set_status(StatusCode.ERROR)
+            if self.route is not None:
+                self.span.update_name(self.span_name())
+        self.span.end(self.ended_at)
+
+    @fail_open
+    def send_started(self) -> None:
+        """Send what is known so far; once, and not after the end."""
+        if not (self.is_finished or self.has_started_record):
+            self.has_started_record = True
+            self.tracing.emit_record(self.record("started", STARTED))
+
+    def record(self, state: Literal["started", "finished"], revision: int) -> RequestRecord:
+        """Return the evidence so far; for any thread."""
+        config = self.tracing.config
+        context = self.span.get_span_context()
+        return RequestRecord(
+            request_id=self.request_id,
+            revision=revision,
+            state=state,
+            producer_id=self.tracing.producer_id,
+            sequence=self.sequence,
+            parent_request_id=self.parent_request_id,
+            service=config.service,
+            service_version=config.service_version,
+            environment=config.environment,
+            protocol=self.protocol,
+            method=self.method,
+            route=self.route,
+            path=self.path if self.route is None else None,
+            trace_id=f"{context.trace_id:032x}" if context.is_valid else None,
+            span_id=f"{context.span_id:016x}" if context.is_valid else None,
+            aliases=tuple(self.aliases),
+            conversation_id=self.conversation_id,
+            started_at=UnixNano(self.started_at),
+            ended_at=None if self.ended_at is None else UnixNano(self.ended_at),
+            outcome=self.outcome,
+            error_type=self.error_type,
+            composite_version=self.composite_version,
+            composite_name=self.declared.name,
+            arm=self.arm,
+            router_decisions=tuple(self.router_decisions),
+            index_snapshots=tuple(self.index_snapshots),
+            calls=tuple(self.calls),
+            observed=tuple(self.observed.values()),
+            drift=tuple(self.drift.values()),
+            cache_origin=self.cache_origin,
+            annotations=self.annotations,
+            capture=self._report(),
+            **self.transfer_facts(),
+        )
+
+    def transfer_facts(self) -> dict[str, Any]:
+        """Return what only a request over a network has."""
+        return {}
+
+    def _report(self) -> CaptureReport:
+        return CaptureReport(
+            spans_dropped=self.spans_dropped,
+            calls_dropped=self.calls_dropped,
+            truncated=self.truncated,
+            errors=self.errors,
+            digest_key_id=self.tracing.digest_key_id,
+            content_mode=self.tracing.config.content,
+        )
+
+
+def error_name(error: BaseException) -> str:
+    """Return the type of *error* as OpenTelemetry's ``error.type`` wants it."""
+    kind = type(error)
+    qualified = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
+    return qualified[: plain.MAX_NAME]
+
+
+def _qualified(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Return what *error* means for the request: stopped from outside, or failed."""
+    return "error" if isinstance(error, Exception) else "cancelled"
+
+
+def _is_server_span(span: Span) -> bool:
+    return span.is_recording() and getattr(span, "kind", None) is SpanKind.SERVER

@@ -1,0 +1,302 @@
+"""Everything one process captures with: tracer, stamping, spool and delivery, behind one class.
+
+In: a TracingConfig, then records, spans and composites from requests. Out: OTLP at the collector.
+``configure`` makes the one the process uses; without it the environment does, at the first use.
+Nothing here raises into a request, blocks it on I/O, or keeps memory without a bound.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import os
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry.trace import NoOpTracer, Tracer
+
+from mvtrace import otlp, semconv
+from mvtrace.capture.context import Exchange
+from mvtrace.capture.counts import Counts
+from mvtrace.capture.encoder import Item, Registrable
+from mvtrace.capture.exporter import Shipper
+from mvtrace.capture.guard import BREAKER, fail_open
+from mvtrace.capture.keys import DigestKey, load_digest_key
+from mvtrace.capture.lean import LeanTracer
+from mvtrace.capture.processor import AttributionProcessor
+from mvtrace.capture.seam import kept_spans
+from mvtrace.capture.spool import Spool
+from mvtrace.capture.writer import Budget, SpoolWriter
+from mvtrace.config import TracingConfig
+from mvtrace.digest import keyed_digest
+from mvtrace.otlp import FinishedSpan
+from mvtrace.records import RequestRecord
+
+DEFAULT_FLUSH_S: Final = 10.0
+_SILENT: Final = NoOpTracer()
+
+
+class Tracing:
+    """What a process captures with; thread-safe, and whole again in the child of a fork."""
+
+    def __init__(self, config: TracingConfig) -> None:
+        self.config = config
+        self._counts = Counts()
+        self._digest_key: DigestKey | None = None
+        self._processor = AttributionProcessor(self.emit_spans, self.flush, self._counts)
+        self._attached: object = None
+        """The global provider as last seen."""
+        self._tracer: Tracer | None = None
+        self._private: TracerProvider | None = None
+        self._begin()
+        _live.add(self)
+
+    def _begin(self) -> None:
+        """Become a producer of its own: at the start, and again in the child of a fork."""
+        config = self.config
+        self.producer_id = str(uuid.uuid4())
+        self._sequence = itertools.count(1)
+        self._registered: set[str] = set()
+        self._lock = threading.Lock()
+        producer_id = self.producer_id
+        self._spool = Spool(
+            config.spool_dir,
+            producer_id,
+            lambda: otlp.encode_resource(config.resource(producer_id)),
+        )
+        self._shipper = Shipper(config, self._spool, self._counts)
+        self._writer = SpoolWriter(
+            self._spool,
+            Budget(config.spool_dir, config.spool_max_bytes, config.spool_min_free_bytes),
+            self._counts,
+            spooled=self._shipper.wake,
+        )
+        self._is_closed = config.disabled
+
+    @property
+    def digest_key_id(self) -> str:
+        """Which key the keyed digests of this process are made with."""
+        return self._key().key_id
+
+    @property
+    def tracer(self) -> Tracer:
+        """A tracer of the application's SDK provider where one is set, else of a private one."""
+        if self._is_closed:
+            return _SILENT
+        self.attach()
+        if self._tracer is None:
+            self._tracer = self._own_tracer()
+        return self._tracer
+
+    def _own_tracer(self) -> Tracer:
+        """Return a tracer for a process whose application has set no SDK up."""
+        if self.config.set_global or "OTEL_TRACES_SAMPLER" in os.environ:
+            return self._private_provider().get_tracer(semconv.SCOPE_NAME)
+        return LeanTracer(self.emit_spans)
+
+    def attach(self) -> None:
+        """Join the application's tracer provider if a new one was set; cheap, never sets one."""
+        if self._attached is not None and getattr(trace, "_TRACER_PROVIDER", trace) is None:
+            return  # still none: asking for it looks into the environment each time
+        provider = trace.get_tracer_provider()
+        if provider is self._attached or self._is_closed:
+            return
+        self._attached = provider
+        if hasattr(provider, "add_span_processor"):
+            if provider is not self._private:
+                _join(provider, self._processor)
+            self._tracer = provider.get_tracer(semconv.SCOPE_NAME)
+        elif self.config.set_global:
+            self._tracer = None
+            trace.set_tracer_provider(self._private_provider())
+            self._attached = self._private
+
+    def adopt_span(self, span: Any, exchange: Exchange) -> None:
+        """Count *span*, started before the request was known, as one of *exchange*."""
+        if not self._is_closed:
+            self._processor.adopt(span, exchange)
+
+    def next_sequence(self) -> int:
+        """Return the running number of a record, from 1; take it when the request starts."""
+        return next(self._sequence)
+
+    def register(self, composite: Registrable) -> None:
+        """Send what *composite* is made of, once a process; again if it could not be spooled."""
+        version = composite.version
+        if version in self._registered or self._is_closed:
+            return
+        with self._lock:
+            if version in self._registered:
+                return
+            self._registered.add(version)
+        item = Item(
+            composite=composite,
+            register_content=self.config.register_content,
+            lost=lambda: self._registered.discard(version),
+        )
+        if not self._writer.put(item):
+            self._registered.discard(version)
+
+    def emit_record(self, record: RequestRecord) -> None:
+        """Queue *record* for the spool."""
+        if self._is_closed:
+            return
+        self._counts.add("captured_records")
+        self._writer.put(Item(record=record))
+
+    def emit_spans(self, spans: Sequence[FinishedSpan]) -> None:
+        """Queue *spans* for the spool, all of them."""
+        if self._is_closed or not spans:
+            return
+        self._counts.add("captured_spans", len(spans))
+        self._writer.put(Item(spans=spans))
+
+    def emit_request(self, record: RequestRecord, spans: Sequence[FinishedSpan]) -> None:
+        """Queue the finished *record* and those of its *spans* that the configuration keeps."""
+        if self._is_closed:
+            return
+        config = self.config
+        kept = kept_spans(spans, record, ratio=config.span_ratio, slow_ms=config.slow_ms)
+        self._counts.add("captured_records")
+        self._counts.add("captured_spans", len(spans))
+        if len(kept) < len(spans):
+            self._counts.add("spans_dropped_by_ratio", len(spans) - len(kept))
+        self._writer.put(Item(record=record, spans=kept))
+
+    def keyed_digest(self, text: str) -> str:
+        """Return the keyed digest of *text*: comparable under the same key, not reversible."""
+        key = self._key()
+        return keyed_digest(key.key, key.key_id, text)
+
+    def flush(self, timeout_s: float = DEFAULT_FLUSH_S) -> bool:
+        """Deliver what was emitted so far; False if the collector does not have all of it yet.
+
+        What remains stays in the spool and is delivered later, by this process or a next one.
+        """
+        deadline = time.monotonic() + timeout_s
+        if not self._writer.drain(timeout_s):
+            return False
+        return self._shipper.flush(max(deadline - time.monotonic(), 0.0))
+
+    def shutdown(self) -> None:
+        """Flush within the configured grace and stop; what remains is in the spool."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        self._processor.is_closed = True
+        grace_s = self.config.exit_grace_s
+        deadline = time.monotonic() + grace_s
+        if self._writer.stop(grace_s):
+            self._shipper.flush(max(deadline - time.monotonic(), 0.0), is_patient=False)
+        self._shipper.stop()
+        self._spool.close()
+
+    def stats(self) -> dict[str, int]:
+        """Return the counters of every stop, and how much is under way."""
+        return {
+            **self._counts.values(),
+            "capture_errors": BREAKER.errors,
+            "queue_length": self._writer.queue_length,
+            "spool_undelivered_bytes": self._shipper.undelivered_bytes(),
+        }
+
+    def _key(self) -> DigestKey:
+        key = self._digest_key
+        if key is None:
+            with self._lock:
+                key = self._digest_key = self._digest_key or load_digest_key(self.config)
+        return key
+
+    def _private_provider(self) -> TracerProvider:
+        with self._lock:
+            if self._private is None:
+                # Sampling is the seam's: what a caller's flags say must not erase spans here.
+                configured = "OTEL_TRACES_SAMPLER" in os.environ
+                provider = TracerProvider(
+                    sampler=None if configured else sampling.ALWAYS_ON,
+                    resource=Resource(self.config.resource(self.producer_id)),
+                    shutdown_on_exit=False,
+                )
+                provider.add_span_processor(self._processor)
+                self._private = provider
+            return self._private
+
+    def after_fork(self) -> None:
+        """Start anew in the child: the parent keeps its queue, its spool and its threads."""
+        self._spool.close()
+        self._shipper.abandon()
+        was_closed = self._is_closed
+        self._counts.forget()
+        self._processor.forget()
+        self._begin()
+        self._is_closed = was_closed
+
+
+_live: weakref.WeakSet[Tracing] = weakref.WeakSet()
+_joined: weakref.WeakKeyDictionary[object, AttributionProcessor] = weakref.WeakKeyDictionary()
+_current: Tracing | None = None
+_current_lock = threading.Lock()
+
+
+def configure(**options: Any) -> Tracing:
+    """Make the tracing of this process from the environment and *options*, which win.
+
+    Another one that was in use is flushed and shut down first.
+
+    Raises:
+        ConfigurationError: an option or variable that cannot be.
+    """
+    global _current
+    config = TracingConfig.from_environ(os.environ, **options)
+    with _current_lock:
+        before, _current = _current, Tracing(config)
+        made = _current
+    if before is not None:
+        before.shutdown()
+    BREAKER.reset()
+    made.attach()
+    return made
+
+
+def current_tracing() -> Tracing:
+    """Return the tracing of this process; the first use makes it from the environment."""
+    global _current  # noqa: PLW0603 (one a process)
+    if _current is None:
+        with _current_lock:
+            if _current is None:
+                _current = Tracing(TracingConfig.from_environ(os.environ))
+    return _current
+
+
+def _join(provider: Any, processor: AttributionProcessor) -> None:
+    """Add *processor* to *provider*, unless one of ours that is in use is there already."""
+    present = _joined.get(provider)
+    if present is None or present.is_closed:
+        _joined[provider] = processor
+        provider.add_span_processor(processor)
+
+
+@fail_open
+def _after_fork_in_child() -> None:
+    global _current_lock  # noqa: PLW0603 (the parent may have held it)
+    _current_lock = threading.Lock()
+    for tracing in list(_live):
+        tracing.after_fork()
+
+
+@fail_open
+def _at_exit() -> None:
+    for tracing in list(_live):
+        tracing.shutdown()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

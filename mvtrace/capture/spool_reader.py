@@ -1,0 +1,259 @@
+"""Reads a producer's segments in order and remembers how far they were delivered.
+
+In: a spool directory, this process's own or one left behind by another. Out: ranges of whole
+frames to deliver, the same range again until it is marked delivered, also in the next process: the
+range is written to the file ``position`` before its first delivery. Torn tails are cut, corrupt
+frames stepped over and put aside, both counted; nothing else is ever skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import orjson
+
+from mvtrace.capture.counts import Counts
+from mvtrace.capture.spool import (
+    FRAME,
+    HEADER,
+    LOCK_FILE,
+    LOGS,
+    MAGIC,
+    MAX_FRAME_BYTES,
+    POSITION_FILE,
+    SPANS,
+    Tail,
+    frame_crc,
+    open_private,
+    quarantine,
+    segment_name,
+    segment_numbers,
+)
+
+MAX_RANGE_BYTES: Final = 4 << 20
+SIGNAL_NAMES: Final = {LOGS: "logs", SPANS: "traces"}
+_MAX_RESOURCE_BYTES: Final = 1 << 20
+
+
+class Frame(NamedTuple):
+    """One frame of a segment."""
+
+    sequence: int
+    kind: int
+    body: bytes
+    end: int
+    """Offset behind it."""
+
+
+class Position(NamedTuple):
+    """How far a spool is delivered, and what is being delivered."""
+
+    segment: int = 0
+    offset: int = 0
+    """Everything before it is delivered; 0 stands for the first frame."""
+    end: int = 0
+    """Behind the range in delivery; 0 if none is."""
+    logs_end: int = 0
+    """Logs before it are delivered already, whatever remains of the spans among them."""
+
+
+class Range(NamedTuple):
+    """Consecutive frames of one segment: the unit of delivery."""
+
+    spool_id: str
+    resource: bytes
+    position: Position
+    frames: tuple[Frame, ...]
+
+    def payloads(self, kind: int) -> list[bytes]:
+        """Return the payloads of one *kind* that are still to be delivered, in order."""
+        done = self.position.logs_end if kind == LOGS else 0
+        return [frame.body for frame in self.frames if frame.kind == kind and frame.end > done]
+
+    def batch_id(self, kind: int) -> str:
+        """Return the id under which this range's *kind* is delivered, now and ever after."""
+        first, last = self.frames[0].sequence, self.frames[-1].sequence
+        return f"{self.spool_id}-{self.position.segment}-{first}-{last}-{SIGNAL_NAMES[kind]}"
+
+
+class _Scan(NamedTuple):
+    """What a piece of a segment holds."""
+
+    frames: tuple[Frame, ...]
+    corrupt: tuple[bytes, ...]
+    end: int
+    """Offset behind the last whole frame, corrupt or not."""
+
+
+class SpoolReader:
+    """The reading end of one spool directory, used by one thread of the process that owns it."""
+
+    def __init__(self, directory: Path, counts: Counts) -> None:
+        self.directory = directory
+        self.position = _load_position(directory)
+        self._counts = counts
+
+    def next_range(self, tail: Tail | None) -> Range | None:
+        """Return the range to deliver next; None if there is nothing.
+
+        *tail* is how far the owner has written; None says that nobody writes here any more.
+        """
+        numbers = self._segment_numbers()
+        if tail is not None and tail.segment not in numbers:
+            self._note_missing(tail)
+        for number in numbers:
+            if tail is not None and number > tail.segment:
+                return None
+            is_active = tail is not None and number == tail.segment
+            if number >= self.position.segment:
+                limit = tail.offset if tail is not None and is_active else None
+                found = self._next_in(number, limit)
+                if found is not None:
+                    return found
+            if not is_active:
+                (self.directory / segment_name(number)).unlink(missing_ok=True)
+        return None
+
+    def mark_logs_delivered(self, delivered: Range) -> None:
+        """Remember that of *delivered* only the spans remain."""
+        self._store(delivered.position._replace(logs_end=delivered.position.end))
+
+    def mark_delivered(self, delivered: Range) -> None:
+        """Remember that *delivered* is done; a segment goes once all of it is."""
+        position = delivered.position
+        self._store(Position(position.segment, position.end, 0, self.position.logs_end))
+
+    def split(self, refused: Range) -> bool:
+        """Make the next range the first half of *refused*; False if it is a single frame."""
+        if len(refused.frames) == 1:
+            return False
+        middle = refused.frames[(len(refused.frames) - 1) // 2]
+        self._store(self.position._replace(end=middle.end))
+        return True
+
+    def remove_if_delivered(self) -> bool:
+        """Delete the directory if all of it is delivered; only its owner may ask."""
+        if self.next_range(None) is not None:
+            return False
+        try:
+            for name in (f"{POSITION_FILE}.new", POSITION_FILE, LOCK_FILE):
+                (self.directory / name).unlink(missing_ok=True)
+            self.directory.rmdir()
+        except OSError:
+            return not self.directory.exists()
+        return True
+
+    def _next_in(self, number: int, limit: int | None) -> Range | None:
+        """Return the next range of one segment, None once all before *limit* is delivered."""
+        with os.fdopen(
+            open_private(self.directory / segment_name(number), os.O_RDONLY), "rb", buffering=0
+        ) as file:
+            size = os.fstat(file.fileno()).st_size
+            end = size if limit is None else min(limit, size)
+            resource = _read_resource(file.read(min(end, HEADER.size + _MAX_RESOURCE_BYTES)))
+            if resource is None:
+                self._torn(end)
+                return None
+            position = self.position if self.position.segment == number else Position(number)
+            offset = position.offset or HEADER.size + len(resource)
+            while offset < end:
+                stop = position.end or min(end, offset + MAX_RANGE_BYTES)
+                file.seek(offset)
+                scan = _scan(file.read(stop - offset), offset)
+                if not position.end:
+                    self._put_aside(number, offset, scan.corrupt)
+                if scan.frames:
+                    position = Position(number, offset, scan.end, position.logs_end)
+                    if position != self.position:
+                        self._store(position)
+                    return Range(self.directory.name, resource, position, scan.frames)
+                if scan.end == offset:
+                    self._torn(end - offset)
+                    self._store(Position(number, end))
+                    return None
+                offset = scan.end
+        return None
+
+    def _segment_numbers(self) -> list[int]:
+        try:
+            return segment_numbers(self.directory)
+        except FileNotFoundError:
+            return []
+
+    def _note_missing(self, tail: Tail) -> None:
+        """Count the newest segment as lost if somebody has deleted it undelivered."""
+        if (self.position.segment, self.position.offset) < tail:
+            self._counts.add("spool_segments_missing")
+            self.position = Position(tail.segment, tail.offset)
+
+    def _torn(self, torn_bytes: int) -> None:
+        if torn_bytes:
+            self._counts.add("spool_torn_tails")
+            self._counts.add("spool_torn_bytes", torn_bytes)
+
+    def _put_aside(self, number: int, offset: int, corrupt: tuple[bytes, ...]) -> None:
+        if corrupt:
+            self._counts.add("spool_frames_corrupt", len(corrupt))
+            name = f"{self.directory.name}-{number}-{offset}.frames"
+            quarantine(self.directory.parent, name, b"".join(corrupt))
+
+    def _store(self, position: Position) -> None:
+        """Make *position* the one a next process starts from.
+
+        On a full disk it stays in memory only: a delivery may then repeat, which the store sees.
+        """
+        self.position = position
+        fresh = self.directory / f"{POSITION_FILE}.new"
+        try:
+            descriptor = open_private(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                file.write(orjson.dumps(position._asdict()))
+            fresh.replace(self.directory / POSITION_FILE)
+        except OSError:
+            self._counts.add("spool_write_errors")
+
+
+def _load_position(directory: Path) -> Position:
+    """Return the stored position; an unreadable one starts over, and the store sees repetitions."""
+    try:
+        with os.fdopen(open_private(directory / POSITION_FILE, os.O_RDONLY), "rb") as file:
+            plain = orjson.loads(file.read())
+        position = Position(**plain)
+    except (OSError, ValueError, TypeError):
+        return Position()
+    if all(type(number) is int and number >= 0 for number in position):
+        return position
+    return Position()
+
+
+def _read_resource(data: bytes) -> bytes | None:
+    """Return the resource's bytes of a segment that starts with *data*; None if it is damaged."""
+    if len(data) < HEADER.size:
+        return None
+    magic, length, crc = HEADER.unpack_from(data)
+    resource = data[HEADER.size : HEADER.size + length]
+    if magic != MAGIC or len(resource) != length or zlib.crc32(resource) != crc:
+        return None
+    return resource
+
+
+def _scan(data: bytes, offset: int) -> _Scan:
+    """Return the whole frames in *data*, which starts at *offset* of its segment."""
+    frames: list[Frame] = []
+    corrupt: list[bytes] = []
+    at = 0
+    while at + FRAME.size <= len(data):
+        length, crc, sequence, kind = FRAME.unpack_from(data, at)
+        stop = at + FRAME.size + length
+        if length > MAX_FRAME_BYTES or stop > len(data):
+            break
+        body = data[at + FRAME.size : stop]
+        if kind in SIGNAL_NAMES and frame_crc(sequence, kind, body) == crc:
+            frames.append(Frame(sequence, kind, body, offset + stop))
+        else:
+            corrupt.append(data[at:stop])
+        at = stop
+    return _Scan(tuple(frames), tuple(corrupt), offset + at)

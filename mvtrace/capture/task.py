@@ -1,0 +1,107 @@
+"""``mvtrace.request``: a record for work that no ASGI server brings.
+
+In: a ``with`` block in a queue worker, a gRPC handler or a batch job. Out: what the middleware
+makes of an HTTP request: one record, one span, the calls within it. A request inside a request is
+one of its own, whose parent is the outer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from opentelemetry.trace import SpanKind
+
+from mvtrace.capture import plain
+from mvtrace.capture.context import current_exchange
+from mvtrace.capture.declared import Composite
+from mvtrace.capture.exchange import RequestExchange
+from mvtrace.capture.guard import BREAKER, fail_open
+from mvtrace.capture.incoming import read_mapping
+from mvtrace.capture.middleware import declared_in_force
+from mvtrace.capture.pipeline import current_tracing
+from mvtrace.capture.watch import WATCH
+
+
+class TaskRequest:
+    """One piece of work as a request, for ``with`` and ``async with``; see ``request``."""
+
+    def __init__(
+        self,
+        route: str,
+        composite: Composite | None,
+        arm: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        self._route = route
+        self._composite = composite
+        self._arm = arm
+        self._headers = headers
+        self._exchange: RequestExchange | None = None
+
+    @property
+    def request_id(self) -> str | None:
+        """The UUIDv7 of the work; None before it begins, and where tracing is off."""
+        return None if self._exchange is None else self._exchange.request_id
+
+    def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._exchange is not None:
+            if exc is not None:
+                self._exchange.note_exception(exc)
+            self._exchange.finish()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(exc_type, exc, traceback)
+
+    @fail_open
+    def _begin(self) -> None:
+        tracing = current_tracing()
+        if BREAKER.is_open or tracing.config.disabled:
+            return
+        tracing.attach()
+        declared = declared_in_force(tracing, self._composite)
+        exchange = RequestExchange(tracing, declared, arm=self._arm or tracing.config.arm)
+        exchange.route = plain.text(self._route, plain.MAX_ID, exchange)
+        outer = current_exchange()
+        WATCH.add(exchange)
+        exchange.enter(read_mapping(self._headers), kind=_span_kind(outer))
+        if outer is not None:
+            exchange.parent_request_id = outer.request_id
+        self._exchange = exchange
+
+
+def _span_kind(outer: object) -> SpanKind:
+    return SpanKind.CONSUMER if outer is None else SpanKind.INTERNAL
+
+
+def request(
+    route: str,
+    *,
+    composite: Composite | None = None,
+    arm: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> TaskRequest:
+    """Record a piece of work as a request: ``with mvtrace.request(route="queue:jobs") as req``.
+
+    *route* names its kind, not the single job. *headers* are those of its message, read as a
+    request's: ``traceparent``, ``baggage``, ``x-request-id``.
+    """
+    return TaskRequest(route, composite, arm, headers)

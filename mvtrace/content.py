@@ -1,0 +1,195 @@
+"""Which attributes carry prompts, answers or documents, in every dialect mvtrace meets.
+
+In: an attribute key, or an event's name and keys. Out: whether the value is content. The same list
+is in ``schemas/semconv/content.yaml`` for other languages. The patterns are within RE2's syntax,
+since the loader matches with them in SQL: a key is content if it matches CONTENT_PATTERN and does
+not match KEPT_PATTERN.
+
+Decided: system instructions, prompt templates and tool definitions count as content, since they
+are sent as part of the prompt; components pin them. ``gen_ai.retrieval.documents`` counts, since
+senders put the texts into it. ``db.query.text`` does not: its convention asks for placeholders.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final
+
+CONTENT_KEYS: Final = frozenset(
+    {
+        # OpenTelemetry GenAI, now and before
+        "gen_ai.input.messages",
+        "gen_ai.output.messages",
+        "gen_ai.system_instructions",
+        "gen_ai.tool.definitions",
+        "gen_ai.tool.call.arguments",
+        "gen_ai.tool.call.result",
+        "gen_ai.prompt",
+        "gen_ai.completion",
+        "gen_ai.retrieval.query.text",
+        "gen_ai.retrieval.documents",
+        "gen_ai.memory.query.text",
+        "gen_ai.memory.records",
+        "gen_ai.evaluation.explanation",
+        "gen_ai.event.content",
+        # OpenInference
+        "input.value",
+        "output.value",
+        "input.audio.transcript",
+        "output.audio.transcript",
+        "llm.prompt_template.template",
+        "llm.prompt_template.variables",
+        "llm.function_call",
+        "tool.parameters",
+        "tool.json_schema",
+        "tool_call.function.arguments",
+        "embedding.text",
+        "embedding.vector",
+        "reranker.query",
+        "document.content",
+        "document.metadata",
+        # OpenLLMetry
+        "traceloop.entity.input",
+        "traceloop.entity.output",
+        "traceloop.prompt.template",
+        "traceloop.prompt.template_variables",
+        "db.query.result.document",
+        "db.query.result.metadata",
+        "db.query.result.vector",
+        "db.query.embeddings.vector",
+        # Langfuse
+        "langfuse.observation.input",
+        "langfuse.observation.output",
+        "langfuse.trace.input",
+        "langfuse.trace.output",
+        # MLflow
+        "mlflow.spanInputs",
+        "mlflow.spanOutputs",
+        "mlflow.traceInputs",
+        "mlflow.traceOutputs",
+        "mlflow.chat.messages",
+        "mlflow.chat.tools",
+        # Logfire and Pydantic AI
+        "request_data",
+        "response_data",
+        "events",
+        "all_messages",
+        "all_messages_events",
+        "pydantic_ai.all_messages",
+        "final_result",
+        "tool_arguments",
+        "tool_response",
+        "model_request_parameters",
+        "fastapi.arguments.values",
+        # Google ADK and Genkit
+        "gcp.vertex.agent.llm_request",
+        "gcp.vertex.agent.llm_response",
+        "gcp.vertex.agent.tool_call_args",
+        "gcp.vertex.agent.tool_response",
+        "gcp.vertex.agent.data",
+        "genkit:input",
+        "genkit:output",
+        # Haystack
+        "haystack.component.input",
+        "haystack.component.output",
+        "haystack.pipeline.input_data",
+        "haystack.pipeline.output_data",
+        # Vercel AI
+        "ai.value",
+        "ai.values",
+        "ai.embedding",
+        "ai.embeddings",
+        # Without a namespace
+        "input",
+        "output",
+        "prompt",
+        "completion",
+        "http.request.body",
+        "http.response.body",
+    }
+)
+
+CONTENT_PATTERNS: Final = (
+    # gen_ai.prompt.0.content is a message; gen_ai.prompt.name and .version are an identity.
+    r"gen_ai\.(prompt|completion)\.[0-9]+(\..+)?",
+    r"gen_ai\.prompt\.variable\..+",
+    r"gen_ai\.content\.(prompt|completion)",
+    r"llm\.(input_messages|output_messages|prompts|completions|choices|tools)(\..+)?",
+    r"llm\.request\.functions\.[0-9]+\.(description|parameters)",
+    r"embedding\.embeddings\.[0-9]+\.embedding\.(text|vector)",
+    r"(retrieval\.documents|reranker\.(input|output)_documents)\.[0-9]+\.document\.(content|metadata)",
+    r"langfuse\.experiment\.item\.(input|expected_output)",
+    r"ai\.prompt(\..+)?",
+    r"ai\.(response|result)\.(text|object|reasoning|toolCalls|files)",
+    r"ai\.toolCall\.(args|result)",
+    # Not content but secrets, which must leave no process either.
+    r"http\.(request|response)\.header\.(authorization|proxy[_-]authorization|cookie|set[_-]cookie|x[_-]api[_-]key)",
+)
+
+KEPT_PATTERNS: Final = (
+    r"gen_ai\.(prompt|completion)\.[0-9]+\.(role|finish_reason)",
+    r"llm\.(input_messages|output_messages)\.[0-9]+\.message\.role",
+    r"llm\.(prompts|completions)\.[0-9]+\.(role|finish_reason)",
+)
+"""Keys that match a content pattern and tell facts only."""
+
+CONTENT_EVENT_PATTERN: Final = (
+    r"^(gen_ai\.(system|user|assistant|tool)\.message"
+    r"|gen_ai\.choice|gen_ai\.content\.(prompt|completion)"
+    r"|gen_ai\.client\.inference\.operation\.details)$"
+)
+"""Events that exist to carry content: of these only EVENT_KEPT_KEYS and known facts remain."""
+
+EVENT_KEPT_KEYS: Final = frozenset(
+    {
+        "event.name",
+        "finish_reason",
+        "gen_ai.conversation.id",
+        "gen_ai.operation.name",
+        "gen_ai.provider.name",
+        "gen_ai.request.model",
+        "gen_ai.response.finish_reasons",
+        "gen_ai.response.id",
+        "gen_ai.response.model",
+        "gen_ai.system",
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.output_tokens",
+        "index",
+        "role",
+    }
+)
+
+
+def _pattern(keys: frozenset[str], patterns: tuple[str, ...]) -> str:
+    literal = (re.sub(r"([.:])", r"\\\1", key) for key in sorted(keys))
+    return "^(" + "|".join((*literal, *patterns)) + ")$"
+
+
+CONTENT_PATTERN: Final = _pattern(CONTENT_KEYS, CONTENT_PATTERNS)
+"""One RE2 expression over the whole key."""
+KEPT_PATTERN: Final = _pattern(frozenset(), KEPT_PATTERNS)
+
+# As the engine's match() reads them: a dot is any character, a newline too.
+_content: Final = re.compile(CONTENT_PATTERN, re.ASCII | re.DOTALL)
+_kept: Final = re.compile(KEPT_PATTERN, re.ASCII | re.DOTALL)
+_event: Final = re.compile(CONTENT_EVENT_PATTERN, re.ASCII | re.DOTALL)
+
+
+@lru_cache(maxsize=4096)
+def is_content(key: str) -> bool:
+    """Whether the attribute *key* of a span, or of an ordinary event, carries content."""
+    return _content.fullmatch(key) is not None and _kept.fullmatch(key) is None
+
+
+@lru_cache(maxsize=1024)
+def is_content_event(name: str) -> bool:
+    """Whether events of this *name* exist to carry content."""
+    return _event.fullmatch(name) is not None
+
+
+def is_event_content(name: str, key: str) -> bool:
+    """Whether the attribute *key* of the event *name* carries content."""
+    if is_content_event(name):
+        return key not in EVENT_KEPT_KEYS
+    return is_content(key)

@@ -1,0 +1,202 @@
+"""One NamedTuple a table; the fields are its columns, in their order. A test holds them to the DDL.
+
+ALIAS columns (ids as text) are left out: they are made on reading. Ids are raw bytes, times are
+aware datetimes, and NULL is None: absent differs from 0 and from "".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+JsonTexts = Mapping[str, str]
+"""Attribute key -> JSON text that keeps the value's type."""
+
+
+class RequestRow(NamedTuple):
+    """One request at one revision: the record's bytes, and columns derived from them."""
+
+    project: str
+    request_id: bytes
+    revision: int
+    record: str
+    record_digest: bytes
+    producer_id: bytes
+    sequence: int
+    received_at: datetime
+    state: str
+    outcome: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    duration_ns: int | None
+    first_byte_ns: int | None
+    status_code: int | None
+    error_type: str | None
+    service: str
+    environment: str
+    protocol: str
+    method: str | None
+    route: str | None
+    trace_id: bytes | None
+    span_id: bytes | None
+    parent_request_id: bytes | None
+    conversation_id: str | None
+    composite_version: str | None
+    composite_name: str | None
+    arm: str | None
+    models_requested: Sequence[str]
+    models_served: Sequence[str]
+    index_snapshots: Sequence[str]
+    routes_chosen: Sequence[str]
+    finish_reasons: Sequence[str]
+    calls: int
+    input_tokens: int | None
+    output_tokens: int | None
+    drift: int
+
+
+class SpanRow(NamedTuple):
+    """One span of a request."""
+
+    project: str
+    request_id: bytes
+    span_id: bytes
+    parent_span_id: bytes
+    trace_id: bytes
+    name: str
+    kind: int
+    start_time: datetime
+    duration_ns: int
+    status_code: int
+    status_message: str
+    trace_state: str
+    trace_flags: int
+    service: str
+    environment: str
+    scope_name: str
+    scope_version: str
+    schema_url: str
+    composite_version: str | None
+    arm: str | None
+    operation: str | None
+    provider: str | None
+    model_requested: str | None
+    model_served: str | None
+    response_id: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    error_type: str | None
+    attributes_string: Mapping[str, str]
+    attributes_int: Mapping[str, int]
+    attributes_double: Mapping[str, float]
+    attributes_bool: Mapping[str, bool]
+    attributes_json: JsonTexts
+    resource_attributes: JsonTexts
+    scope_attributes: JsonTexts
+    events: Sequence[Mapping[str, Any]]
+    links: Sequence[Mapping[str, Any]]
+    dropped_attributes: int
+    dropped_events: int
+    dropped_links: int
+    content_removed: Sequence[str]
+    flags: Sequence[str]
+    received_at: datetime
+
+
+class RequestAliasRow(NamedTuple):
+    """Another id of a request: untrusted, not unique."""
+
+    project: str
+    alias_hash: int
+    kind: str
+    alias: str
+    request_id: bytes
+    received_at: datetime
+
+
+class ComponentRow(NamedTuple):
+    """One component by the digest of its body."""
+
+    project: str
+    digest: str
+    kind: str
+    body: str
+    received_at: datetime
+
+
+class CompositeRow(NamedTuple):
+    """One composite version by the digest of its manifest."""
+
+    project: str
+    version: str
+    name: str
+    manifest: str
+    labels: Mapping[str, str]
+    component_kinds: Sequence[str]
+    component_names: Sequence[str]
+    component_digests: Sequence[str]
+    received_at: datetime
+
+
+class ContentRow(NamedTuple):
+    """One piece of registered content by its digest."""
+
+    project: str
+    digest: str
+    content: str
+    received_at: datetime
+
+
+class EventRow(NamedTuple):
+    """One log record of the ``gen_ai.*`` conventions, without content."""
+
+    project: str
+    request_id: bytes
+    event_id: bytes
+    time: datetime
+    name: str
+    trace_id: bytes
+    span_id: bytes
+    service: str
+    environment: str
+    scope_name: str
+    severity_number: int
+    severity_text: str
+    attributes: JsonTexts
+    resource_attributes: JsonTexts
+    content_removed: Sequence[str]
+    received_at: datetime
+
+
+class QuarantineRow(NamedTuple):
+    """What was received and may not become evidence."""
+
+    project: str
+    received_at: datetime
+    quarantine_id: bytes
+    reason: str
+    detail: str
+    subject: str
+    body: str
+
+
+class MigrationRow(NamedTuple):
+    """One applied migration."""
+
+    name: str
+    checksum: str
+    applied_at: datetime
+
+
+TABLES: Final[Mapping[str, type[Any]]] = {
+    "components": ComponentRow,
+    "composites": CompositeRow,
+    "contents": ContentRow,
+    "events": EventRow,
+    "quarantine": QuarantineRow,
+    "request_aliases": RequestAliasRow,
+    "requests": RequestRow,
+    "schema_migrations": MigrationRow,
+    "spans": SpanRow,
+}

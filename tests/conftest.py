@@ -1,0 +1,45 @@
+"""Fixtures for every test that captures: a real server for deliveries, and tracing that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from captured import Captured, global_provider
+from opentelemetry.sdk.trace import TracerProvider
+from sink import Sink
+
+import mvtrace
+from mvtrace.capture.pipeline import Tracing
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    """A loopback HTTP server that collects OTLP deliveries and decodes them."""
+    with Sink() as server:
+        yield server
+
+
+@pytest.fixture
+def tracing(sink: Sink, tmp_path: Path) -> Iterator[Tracing]:
+    """The process-wide tracing, configured to deliver to the sink."""
+    made = mvtrace.configure(
+        service="shop", environment="test", url=sink.url, spool_dir=tmp_path / "spool"
+    )
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture
+def captured(tracing: Tracing, sink: Sink) -> Captured:
+    """What was captured and delivered."""
+    return Captured(tracing, sink)
+
+
+@pytest.fixture
+def provider() -> Iterator[TracerProvider]:
+    """A real SDK provider as the global one, for the length of a test."""
+    made = TracerProvider(shutdown_on_exit=False)
+    with global_provider(made):
+        yield made
