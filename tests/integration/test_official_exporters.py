@@ -14,10 +14,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, Tracer
+from opentelemetry.util.types import AttributeValue
 from processes import Running, collector
 from stored_spans import stored_rows, typed
 
-ATTRIBUTES = {
+ATTRIBUTES: dict[str, AttributeValue] = {
     "text": "Grüße, 世界 \U0001f600",
     "text.empty": "",
     "text.control": "a\x00b\nc\t'\"\\",
@@ -45,7 +46,10 @@ ATTRIBUTES = {
     "http.route": "/'; DROP TABLE spans --",
     "__proto__": "=cmd|' /C calc'!A0",
 }
-CONTENT = {"gen_ai.input.messages": '[{"role":"user"}]', "input.value": "a secret question"}
+CONTENT: dict[str, AttributeValue] = {
+    "gen_ai.input.messages": '[{"role":"user"}]',
+    "input.value": "a secret question",
+}
 
 
 @pytest.fixture(scope="module")

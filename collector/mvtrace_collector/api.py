@@ -1,0 +1,190 @@
+"""The JSON API: explanations and lists of requests, as the command line and others read them.
+
+In: GET requests. Out: the explanation's JSON (``schemas/explanation.schema.json``), a list, or
+``{"error": {code, message, hint, exit_code, …}}``. Every answer is a view of the reader's queries.
+What is accepted but not yet stored is waited for, up to 5 s, and the answer says how long.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Final, Protocol
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mvtrace.errors import (
+    AmbiguousIdError,
+    FilterError,
+    MvtraceError,
+    NotFoundError,
+    RequestNotFoundError,
+    UnavailableError,
+)
+from mvtrace.explain.evidence import Evidence
+from mvtrace.explain.explainer import explain
+from mvtrace.ids import unix_ms_of
+from mvtrace.store.filters import parse_filter
+from mvtrace.store.reader import Reader
+from mvtrace.store.request_ids import sought
+from mvtrace.store.store import Store
+from mvtrace_collector.inbox import Inbox
+
+MAX_WAIT_S: Final = 5.0
+FRESH_MS: Final = 30_000
+"""An unknown request id younger than this may still be on its way here: it is waited for."""
+SETTLING_MS: Final = 3_000
+"""How long after its end a request's spans and components may come in after its record."""
+
+_POLL_S: Final = 0.05
+
+
+class State(Protocol):
+    """What the API needs of the collector."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def inbox(self) -> Inbox: ...
+
+    def project_of(self, request: Request) -> str: ...
+
+
+class JsonApi:
+    """Answers questions about stored requests; reads run in threads."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def explanation(self, request: Request) -> Response:
+        """Answer ``/api/v1/explanation?id=…&wait=5&project=…``."""
+        try:
+            text = request.query_params.get("id", "")
+            wait_s = _wait_of(request.query_params.get("wait"))
+            reader = Reader(self._state.store, self._state.project_of(request))
+            return _json(await run_in_threadpool(self._explained, reader, text, wait_s))
+        except MvtraceError as error:
+            return error_response(error)
+
+    async def requests(self, request: Request) -> Response:
+        """Answer ``/api/v1/requests?since=…&route=…&limit=…``."""
+        try:
+            texts = {key: value for key, value in request.query_params.items() if key != "project"}
+            wanted = parse_filter(texts, now_ms=_now_ms())
+            reader = Reader(self._state.store, self._state.project_of(request))
+            found = await run_in_threadpool(reader.find, wanted)
+            return _json({"requests": found, "limit": wanted.limit})
+        except MvtraceError as error:
+            return error_response(error)
+
+    def _explained(self, reader: Reader, text: str, wait_s: float) -> dict[str, Any]:
+        """Return the explanation, waiting while what was asked for may still be coming in."""
+        started = time.monotonic()
+        waited_s = 0.0
+        while True:
+            found, missing = _read(reader, text, waited_s)
+            left_s = wait_s - waited_s
+            is_pending = _is_settling(found) if found else self._is_coming(text)
+            if not is_pending or left_s <= 0:
+                break
+            self._wait(left_s)
+            waited_s = time.monotonic() - started
+        if found is None:
+            raise missing or RequestNotFoundError(text, newest=None)
+        return {**explain(found).to_dict(), "waited_s": round(waited_s, 3)}
+
+    def _is_coming(self, text: str) -> bool:
+        """Whether an id that is not stored may be accepted, or on its way."""
+        lag = self._state.inbox.lag()
+        request_id = sought(text).request_id
+        is_fresh = request_id is not None and abs(_now_ms() - unix_ms_of(request_id)) < FRESH_MS
+        return is_fresh or lag.accepted_seq > lag.stored_seq
+
+    def _wait(self, left_s: float) -> None:
+        """Wait until what is accepted now is stored, or a moment where nothing is."""
+        lag = self._state.inbox.lag()
+        if lag.accepted_seq > lag.stored_seq:
+            self._state.inbox.wait_stored(lag.accepted_seq, left_s)
+        else:
+            time.sleep(min(_POLL_S, left_s))
+
+
+def routes(state: State) -> list[Route]:
+    """Return the routes of the API, to be mounted by the collector."""
+    api = JsonApi(state)
+    return [
+        Route("/api/v1/explanation", api.explanation, methods=["GET"]),
+        Route("/api/v1/requests", api.requests, methods=["GET"]),
+    ]
+
+
+def error_response(error: MvtraceError) -> Response:
+    """Return *error* as JSON: 400 for a wrong use, 404, 409 for an ambiguous id, 503."""
+    status = 400
+    if isinstance(error, AmbiguousIdError):
+        status = 409
+    elif isinstance(error, NotFoundError):
+        status = 404
+    elif isinstance(error, UnavailableError):
+        status = 503
+    data: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+    if isinstance(error, AmbiguousIdError):
+        data |= {"hits": list(error.hits), "total": error.total}
+    return _json({"error": data}, status)
+
+
+def _read(
+    reader: Reader, text: str, waited_s: float
+) -> tuple[Evidence | None, RequestNotFoundError | None]:
+    try:
+        return reader.read(text), None
+    except RequestNotFoundError as error:
+        return None, RequestNotFoundError(text, newest=error.newest, waited_s=waited_s)
+
+
+def _is_settling(found: Evidence) -> bool:
+    """Whether more about a request that has just ended is likely to come in."""
+    record = found.record.record if found.record else None
+    if record is None:
+        is_stamped = found.composite_version is not None
+        return is_stamped and _now_ms() - unix_ms_of(found.request_id) < SETTLING_MS
+    if record.ended_at is None or _now_ms() - record.ended_at // 1_000_000 >= SETTLING_MS:
+        return False
+    named = {record.span_id, *(call.span_id for call in record.calls)} - {None}
+    stored = {span.span_id for span in found.spans}
+    is_unregistered = record.composite_version is not None and found.composite is None
+    return is_unregistered or not named <= stored
+
+
+def _wait_of(text: str | None) -> float:
+    if text is None:
+        return MAX_WAIT_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MAX_WAIT_S:
+        raise FilterError("wait", text, f"it is a number of seconds from 0 to {MAX_WAIT_S:.0f}")
+    return seconds
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    try:
+        body = orjson.dumps(value)
+    except TypeError:  # an integer beyond 64 bits, which a record may hold
+        body = json.dumps(value, allow_nan=False).encode()
+    return Response(body, status, media_type="application/json")

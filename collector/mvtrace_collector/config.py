@@ -1,0 +1,194 @@
+"""What an operator sets for the collector: environment and arguments in, a CollectorConfig out.
+
+Arguments win over ``MVTRACE_*`` variables. Everything is checked at once. A collector without a key
+listens on loopback only, unless that is asked for in so many words. Nothing is opened here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, Self
+
+from mvtrace.errors import ConfigurationError
+from mvtrace.store.dsn import parse_dsn
+from mvtrace_collector.inbox import InboxSettings
+from mvtrace_collector.limits import MIB, Limits
+
+DEFAULT_LISTEN: Final = "127.0.0.1:4318"
+_LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_KEY: Final = re.compile(r"[!-~]{16,4096}")
+_MAX_PORT: Final = 65_535
+_TRUE: Final = frozenset({"1", "true", "yes", "on"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorConfig:
+    """How one collector runs; immutable, its secrets never in ``repr``."""
+
+    store: str = field(repr=False)
+    """DSN of the store it owns: ``chdb:///DIR`` or ``clickhouse://…``."""
+    host: str = "127.0.0.1"
+    port: int = 4318
+    """0 asks the system for a free one."""
+    data_dir: Path | None = None
+    """The inbox; None is ``DIR.inbox`` beside an embedded store."""
+    api_key: str | None = field(default=None, repr=False)
+    """Where set, every request but the health checks must carry it as a bearer token."""
+    allow_remote: bool = False
+    """Listen on more than loopback although there is no key."""
+    limits: Limits = field(default_factory=Limits)
+    inbox: InboxSettings = field(default_factory=InboxSettings)
+    workers: int = 1
+    shutdown_seconds: float = 30.0
+    """How long a stop waits for open requests and for the loader."""
+
+    def __post_init__(self) -> None:
+        """Check every field, whoever set it."""
+        if parse_dsn(self.store).kind == "collector":
+            raise ConfigurationError(
+                "--store",
+                str(parse_dsn(self.store)),
+                "a collector owns its store, so it must be chdb:///DIR or clickhouse://HOST:PORT",
+            )
+        if not 0 <= self.port <= _MAX_PORT:
+            raise ConfigurationError("--listen", self.port, "a port is a number from 0 to 65535")
+        if self.workers != 1:
+            raise ConfigurationError(
+                "--workers",
+                self.workers,
+                "one process owns the store and the inbox, so it must be 1",
+            )
+        if self.api_key is not None and not _KEY.fullmatch(self.api_key):
+            raise ConfigurationError(
+                "MVTRACE_API_KEY", "***", "a key is 16 to 4096 printable ASCII characters"
+            )
+        if not self.is_loopback and self.api_key is None and not self.allow_remote:
+            raise ConfigurationError(
+                "--listen",
+                f"{self.host}:{self.port}",
+                "without a key a collector listens on loopback only",
+                hint="Set MVTRACE_API_KEY, or pass --allow-remote where the network is trusted.",
+            )
+        self.inbox_dir  # noqa: B018 - refuses a server store without a directory
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this host can connect."""
+        if self.host in _LOOPBACK_NAMES:
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def url(self) -> str:
+        """Where clients on this host reach the collector."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def shown_store(self) -> str:
+        """The store's DSN without its password."""
+        return str(parse_dsn(self.store))
+
+    @property
+    def inbox_dir(self) -> Path:
+        """Where the inbox lies."""
+        if self.data_dir is not None:
+            return self.data_dir
+        directory = parse_dsn(self.store).directory
+        if directory is None:
+            raise ConfigurationError(
+                "--data", None, "a collector with a server store needs a directory for its inbox"
+            )
+        return directory.with_name(f"{directory.name}.inbox")
+
+    def with_port(self, port: int) -> Self:
+        """Return the same configuration with the port that was really given."""
+        return replace(self, port=port)
+
+    @classmethod
+    def from_environ(
+        cls,
+        *,
+        store: str | None = None,
+        listen: str | None = None,
+        data: Path | str | None = None,
+        allow_remote: bool | None = None,
+        workers: int = 1,
+        environ: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Return the configuration; what is not given comes from *environ*.
+
+        Read are MVTRACE_STORE, MVTRACE_LISTEN, MVTRACE_DATA, MVTRACE_API_KEY, MVTRACE_ALLOW_REMOTE,
+        MVTRACE_MAX_BODY_MIB, MVTRACE_MAX_INFLATED_MIB, MVTRACE_INBOX_RETENTION_HOURS and
+        MVTRACE_INBOX_RETENTION_MIB.
+        """
+        env = os.environ if environ is None else environ
+        dsn = store or env.get("MVTRACE_STORE")
+        if not dsn:
+            raise ConfigurationError(
+                "--store",
+                None,
+                "a collector needs a store",
+                hint="Pass --store chdb:///DIR, or set MVTRACE_STORE.",
+            )
+        host, port = parse_listen(listen or env.get("MVTRACE_LISTEN") or DEFAULT_LISTEN)
+        directory = data or env.get("MVTRACE_DATA") or None
+        if allow_remote is None:
+            allow_remote = env.get("MVTRACE_ALLOW_REMOTE", "").lower() in _TRUE
+        return cls(
+            store=dsn,
+            host=host,
+            port=port,
+            data_dir=None if directory is None else Path(directory).absolute(),
+            api_key=env.get("MVTRACE_API_KEY") or None,
+            allow_remote=allow_remote,
+            limits=_limits(env),
+            inbox=_inbox(env),
+            workers=workers,
+        )
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``, ``[V6]:PORT`` or ``:PORT`` (loopback)."""
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    if not colon or not (port.isascii() and port.isdecimal()) or (":" in host and "[" not in text):
+        raise ConfigurationError("--listen", text, "it must be HOST:PORT, for example 127.0.0.1:0")
+    return host or "127.0.0.1", int(port)
+
+
+def _limits(environ: Mapping[str, str]) -> Limits:
+    return replace(
+        Limits(),
+        compressed_bytes=int(_number(environ, "MVTRACE_MAX_BODY_MIB", 16) * MIB),
+        inflated_bytes=int(_number(environ, "MVTRACE_MAX_INFLATED_MIB", 64) * MIB),
+    )
+
+
+def _inbox(environ: Mapping[str, str]) -> InboxSettings:
+    return replace(
+        InboxSettings(),
+        retention_seconds=_number(environ, "MVTRACE_INBOX_RETENTION_HOURS", 48) * 3600,
+        retention_bytes=int(_number(environ, "MVTRACE_INBOX_RETENTION_MIB", 4096) * MIB),
+    )
+
+
+def _number(environ: Mapping[str, str], key: str, default: float) -> float:
+    text = environ.get(key)
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ConfigurationError(key, text, "it must be a positive number")
+    return number

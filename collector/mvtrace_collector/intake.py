@@ -1,0 +1,229 @@
+"""What of an export may be stored: decode, check, and split by project.
+
+Comes in: the bytes of an export request. Goes out: one body a project, with what was rejected and
+why. The bytes stay as they came when nothing is rejected and all resources are of one project, the
+ordinary case; else the rest is encoded anew without what was rejected. Reading is protobuf's C
+parser; values are not looked at beyond ids, event names and sizes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from mvtrace import semconv
+from mvtrace_collector.errors import UndecodableError
+
+PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+DEFAULT_PROJECT: Final = "default"
+REGISTRY_EVENT_BYTES: Final = 256 * 1024
+"""Relays cap bodies, so larger content comes in pieces."""
+REGISTRY_EVENTS: Final = frozenset(
+    {semconv.EVENT_COMPONENT, semconv.EVENT_COMPOSITE, semconv.EVENT_CONTENT}
+)
+OWN_EVENTS: Final = REGISTRY_EVENTS | {semconv.EVENT_REQUEST}
+GEN_AI_PREFIX: Final = "gen_ai."
+EVENT_NAME_ATTRIBUTE: Final = "event.name"
+"""Where the event's name stood before the field event_name."""
+
+REASONS: Final = {
+    "trace-id": "the trace id is not 16 bytes, or zero",
+    "span-id": "the span id is not 8 bytes, or zero",
+    "project": f"the resource's {semconv.PROJECT} is no project name",
+    "event-name": "no event of that name means anything to the store",
+    "event-body": "the event's body is not text",
+    "event-size": f"a registry event is over {REGISTRY_EVENT_BYTES:,} bytes",
+}
+"""The key is the metric's label, the text is for the sender."""
+
+_TRACE_ID_BYTES: Final = 16
+_SPAN_ID_BYTES: Final = 8
+_NO_TRACE: Final = bytes(_TRACE_ID_BYTES)
+_NO_SPAN: Final = bytes(_SPAN_ID_BYTES)
+_MAX_EXAMPLES: Final = 3
+_MAX_NAME: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one project gets of an export."""
+
+    project: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Intake:
+    """An export after checking."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    """By key of REASONS."""
+    examples: dict[str, None] = field(default_factory=dict)
+    """Some event names that mean nothing, in order of appearance."""
+
+    def message(self, noun: str) -> str:
+        """Say what was rejected, for the sender; empty when nothing was."""
+        total = self.rejected.total()
+        if not total:
+            return ""
+        parts = [f"{count} because {REASONS[reason]}" for reason, count in self.rejected.items()]
+        names = f" ({', '.join(map(repr, self.examples))})" if self.examples else ""
+        return f"{total} of {total + self.accepted} {noun} rejected: {'; '.join(parts)}{names}."
+
+
+def read_traces(body: bytes) -> Intake:
+    """Check an ExportTraceServiceRequest; raises UndecodableError when it is none."""
+    request = ExportTraceServiceRequest()
+    _parse(request, body)
+    intake = Intake()
+    projects: list[str | None] = []
+    is_changed = False
+    for resource_spans in request.resource_spans:
+        project = _project_of(resource_spans.resource)
+        projects.append(project)
+        for scope_spans in resource_spans.scope_spans:
+            spans = scope_spans.spans
+            if project is None:
+                intake.rejected["project"] += len(spans)
+                continue
+            bad = _bad_spans(spans, intake)
+            is_changed = is_changed or bool(bad)
+            for position in reversed(bad):
+                del spans[position]
+            intake.accepted += len(spans)
+    _split(intake, request, body, projects=projects, is_changed=is_changed)
+    return intake
+
+
+def read_logs(body: bytes) -> Intake:
+    """Check an ExportLogsServiceRequest; raises UndecodableError when it is none."""
+    request = ExportLogsServiceRequest()
+    _parse(request, body)
+    intake = Intake()
+    projects: list[str | None] = []
+    is_changed = False
+    for resource_logs in request.resource_logs:
+        project = _project_of(resource_logs.resource)
+        projects.append(project)
+        for scope_logs in resource_logs.scope_logs:
+            records = scope_logs.log_records
+            if project is None:
+                intake.rejected["project"] += len(records)
+                continue
+            bad = _bad_records(records, intake)
+            is_changed = is_changed or bool(bad)
+            for position in reversed(bad):
+                del records[position]
+            intake.accepted += len(records)
+    _split(intake, request, body, projects=projects, is_changed=is_changed)
+    return intake
+
+
+def _parse(request: ExportTraceServiceRequest | ExportLogsServiceRequest, body: bytes) -> None:
+    try:
+        request.ParseFromString(body)
+    except DecodeError as error:
+        raise UndecodableError(f"The body is no {type(request).__name__}: {error}.") from error
+
+
+def _project_of(resource: Resource) -> str | None:
+    """Return the project a resource names, None when it is no project name."""
+    for attribute in resource.attributes:
+        if attribute.key == semconv.PROJECT:
+            name = attribute.value.string_value
+            return name if PROJECT.fullmatch(name) else None
+    return DEFAULT_PROJECT
+
+
+def _bad_spans(spans: Iterable[Span], intake: Intake) -> list[int]:
+    """Return where spans are that cannot be stored: nothing could ever find or tell them apart."""
+    bad: list[int] = []
+    for position, span in enumerate(spans):
+        if len(span.trace_id) != _TRACE_ID_BYTES or span.trace_id == _NO_TRACE:
+            intake.rejected["trace-id"] += 1
+            bad.append(position)
+        elif len(span.span_id) != _SPAN_ID_BYTES or span.span_id == _NO_SPAN:
+            intake.rejected["span-id"] += 1
+            bad.append(position)
+    return bad
+
+
+def _bad_records(records: Iterable[LogRecord], intake: Intake) -> list[int]:
+    """Return where log records are that mean nothing to the store."""
+    bad: list[int] = []
+    for position, record in enumerate(records):
+        name = record.event_name or _name_in_attributes(record)
+        reason = _record_problem(name, record)
+        if reason is None:
+            continue
+        bad.append(position)
+        intake.rejected[reason] += 1
+        if reason == "event-name" and name and len(intake.examples) < _MAX_EXAMPLES:
+            intake.examples[name[:_MAX_NAME]] = None
+    return bad
+
+
+def _name_in_attributes(record: LogRecord) -> str:
+    for attribute in record.attributes:
+        if attribute.key == EVENT_NAME_ATTRIBUTE:
+            return attribute.value.string_value
+    return ""
+
+
+def _record_problem(name: str, record: LogRecord) -> str | None:
+    if name.startswith(GEN_AI_PREFIX):
+        return None
+    if name not in OWN_EVENTS:
+        return "event-name"
+    if record.body.WhichOneof("value") != "string_value":
+        return "event-body"
+    # A character is one to four bytes; only near the limit is it worth counting them.
+    text = record.body.string_value
+    is_large = len(text) * 4 > REGISTRY_EVENT_BYTES and len(text.encode()) > REGISTRY_EVENT_BYTES
+    return "event-size" if is_large and name in REGISTRY_EVENTS else None
+
+
+def _split(
+    intake: Intake,
+    request: ExportTraceServiceRequest | ExportLogsServiceRequest,
+    body: bytes,
+    *,
+    projects: list[str | None],
+    is_changed: bool,
+) -> None:
+    """Give each project its part of *request*."""
+    if not intake.accepted:
+        return
+    names = dict.fromkeys(projects)
+    if len(names) == 1 and not is_changed:
+        intake.pieces.append(Piece(str(projects[0]), body))
+        return
+    request.DiscardUnknownFields()
+    for name in names:
+        if name is not None:
+            wanted = [position for position, one in enumerate(projects) if one == name]
+            intake.pieces.append(Piece(name, _part(request, wanted)))
+
+
+def _part(
+    request: ExportTraceServiceRequest | ExportLogsServiceRequest, wanted: list[int]
+) -> bytes:
+    if isinstance(request, ExportTraceServiceRequest):
+        traces = ExportTraceServiceRequest()
+        traces.resource_spans.extend(request.resource_spans[position] for position in wanted)
+        return traces.SerializeToString()
+    logs = ExportLogsServiceRequest()
+    logs.resource_logs.extend(request.resource_logs[position] for position in wanted)
+    return logs.SerializeToString()

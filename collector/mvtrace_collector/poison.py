@@ -1,0 +1,115 @@
+"""Frames of a segment that the engine refuses: cut out, halved, or kept as they came.
+
+In: a segment's bytes. Out: its frames, and rows of ``quarantine``. The checksum of a frame is the
+inbox's business; here only the envelope's head is read, as far as it can be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+"""More of one frame is not kept in a row; the segment's file stays in the inbox for a while."""
+
+QUARANTINE_COLUMNS: Final = (
+    "project",
+    "received_at",
+    "quarantine_id",
+    "reason",
+    "detail",
+    "subject",
+    "body",
+)
+
+_MORE: Final = 0x80
+_WIRE_VARINT: Final = 0
+_WIRE_BYTES: Final = 2
+_WIRE_FIXED32: Final = 5
+_PROJECT, _RECEIVED_MS, _SEQ = 1, 2, 3
+
+
+class Frame(NamedTuple):
+    """One envelope with its length before it, and what its head says."""
+
+    raw: bytes
+    project: str
+    received_ms: int
+    seq: int
+
+
+class _EndOfDataError(Exception):
+    """The bytes end within a value."""
+
+
+def split_frames(data: bytes) -> tuple[list[Frame], bytes]:
+    """Return the whole frames of *data* and what is left behind them."""
+    frames: list[Frame] = []
+    position = 0
+    while position < len(data):
+        try:
+            length, start = _varint(data, position)
+        except _EndOfDataError:
+            break
+        if start + length > len(data):
+            break
+        frames.append(_frame(data[position : start + length], start - position))
+        position = start + length
+    return frames, data[position:]
+
+
+def quarantine_row(frame: Frame, detail: str) -> tuple[Any, ...]:
+    """Return the row that keeps *frame*, whose loading failed as *detail* says."""
+    digest = hashlib.sha256(frame.raw).digest()[:16]
+    received_at = datetime.fromtimestamp(frame.received_ms / 1000, UTC)
+    subject = f"batch {frame.seq} of {len(frame.raw)} bytes"
+    body = frame.raw[:MAX_BODY_BYTES]
+    return (frame.project, received_at, digest, "unloadable-batch", detail, subject, body)
+
+
+def _frame(raw: bytes, head: int) -> Frame:
+    project, received_ms, seq = "default", 0, 0
+    for number, value in _head_fields(raw, head):
+        if number == _PROJECT and isinstance(value, bytes):
+            project = value.decode("utf-8", "replace")
+        elif number == _RECEIVED_MS and isinstance(value, int):
+            received_ms = value
+        elif number == _SEQ and isinstance(value, int):
+            seq = value
+    return Frame(raw, project, min(received_ms, 4_000_000_000_000), seq)
+
+
+def _head_fields(raw: bytes, position: int) -> Iterator[tuple[int, int | bytes]]:
+    """Yield the fields of an envelope, up to the first that cannot be one."""
+    try:
+        while position < len(raw):
+            tag, position = _varint(raw, position)
+            number, wire = tag >> 3, tag & 7
+            if wire == _WIRE_FIXED32:
+                position += 4
+                continue
+            if wire not in (_WIRE_VARINT, _WIRE_BYTES):
+                return
+            value, position = _varint(raw, position)
+            if wire == _WIRE_BYTES:
+                yield number, raw[position : position + value]
+                position += value
+            else:
+                yield number, value
+    except _EndOfDataError:
+        return
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    number = 0
+    for shift in range(0, 70, 7):
+        if position >= len(data):
+            break
+        byte = data[position]
+        position += 1
+        number |= (byte & 0x7F) << shift
+        if byte < _MORE:
+            return number, position
+    raise _EndOfDataError

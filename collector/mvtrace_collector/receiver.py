@@ -1,0 +1,213 @@
+"""POST /v1/traces and /v1/logs: an export in, an acknowledgement out once it is on the disk.
+
+Comes in: an HTTP request. Goes out: 200 (perhaps with a partial success) after fdatasync, or a
+google.rpc.Status. Clients delete what is answered permanently, so an error that nobody foresaw is a
+503. What may be stored is decided in intake, where it lies in inbox; loading is not waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import anyio.to_thread
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from mvtrace import semconv
+from mvtrace_collector import answers
+from mvtrace_collector.answers import Encoding
+from mvtrace_collector.errors import (
+    BusyError,
+    InboxError,
+    IngestError,
+    MethodError,
+    TooLargeError,
+    UndecodableError,
+    UnsupportedError,
+)
+from mvtrace_collector.inbox import Accepted, Inbox
+from mvtrace_collector.intake import Intake, read_logs, read_traces
+from mvtrace_collector.limits import (
+    Holding,
+    Limits,
+    MemoryBudget,
+    check_length,
+    inflate,
+    parse_encoding,
+    read_body,
+)
+from mvtrace_collector.metrics import Metrics
+from mvtrace_collector.otlp_json import logs_from_json, traces_from_json
+from mvtrace_collector.segments import Signal
+
+_LOGGER: Final = logging.getLogger(__name__)
+DECODING_THREADS: Final = 4
+"""Bodies that are inflated and decoded at a time: each may take a multiple of its limit."""
+_REJECTED_NAMES: Final = {"traces": "rejectedSpans", "logs": "rejectedLogRecords"}
+_NOUNS: Final = {"traces": "spans", "logs": "log records"}
+_CHARSETS: Final = frozenset({"", "utf-8", "utf8", "us-ascii"})
+_DRAINED_BYTES: Final = 64 * 1024 * 1024
+_DRAIN_SECONDS: Final = 5.0
+
+
+class Gate:
+    """What both receivers share: the inbox, limits, counters, and whether exports are taken."""
+
+    def __init__(self, inbox: Inbox, limits: Limits, metrics: Metrics) -> None:
+        self.inbox = inbox
+        self.limits = limits
+        self.metrics = metrics
+        self.budget = MemoryBudget(limits.in_flight_bytes)
+        self.is_open = True
+        """False once the collector stops: clients keep their data and try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    body: bytes
+    wbits: int
+    encoding: Encoding
+    batch: str
+
+
+class Receiver:
+    """One signal's endpoint, an ASGI application."""
+
+    def __init__(self, signal: Signal, gate: Callable[[], Gate]) -> None:
+        self._signal: Signal = signal
+        self._find_gate = gate
+        self._threads: anyio.CapacityLimiter | None = None
+
+    @property
+    def _gate(self) -> Gate:
+        return self._find_gate()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        request = Request(scope, receive)
+        encoding = answers.encoding_of(request.headers.get("content-type", ""))
+        try:
+            response = await self._accept(request, encoding)
+        except ClientDisconnect:
+            self._gate.metrics.answered(self._signal, encoding, 0)
+            return
+        self._gate.metrics.answered(self._signal, encoding, response.status_code)
+        await response(scope, receive, send)
+
+    async def _accept(self, request: Request, encoding: Encoding) -> Response:
+        try:
+            return await self._export(request, encoding)
+        except ClientDisconnect:
+            raise
+        except IngestError as error:
+            if isinstance(error, TooLargeError) and error.is_unread:
+                await _drain(request)
+            return answers.refused(encoding, error)
+        except InboxError as error:
+            return answers.refused(encoding, _busy(error.message.rstrip(".")))
+        except Exception:
+            # Unknown, hence worth retrying: a 500 would make the client delete its data.
+            _LOGGER.exception("An export was answered with 503")
+            self._gate.metrics.internal_error(self._signal)
+            return answers.refused(encoding, _busy("The collector met an error of its own"))
+
+    async def _export(self, request: Request, encoding: Encoding) -> Response:
+        headers = request.headers
+        if request.method != "POST":
+            raise MethodError(request.method)
+        if not self._gate.is_open:
+            raise _busy("The collector is stopping")
+        _check_content_type(headers.get("content-type", ""))
+        wbits = parse_encoding(", ".join(headers.getlist("content-encoding")))
+        if "content-length" in headers and "transfer-encoding" in headers:
+            raise UndecodableError("Content-Length and Transfer-Encoding exclude each other.")
+        check_length(headers.get("content-length"), self._gate.limits)
+        with self._gate.budget.hold() as holding:
+            body = await read_body(request.stream(), self._gate.limits, holding)
+            batch = headers.get(semconv.BATCH_HEADER, "")
+            export = _Export(body, wbits, encoding, batch)
+            intake, futures = await anyio.to_thread.run_sync(
+                self._submit, export, holding, limiter=self._limiter()
+            )
+            done = [await asyncio.wrap_future(future) for future in futures]
+        return self._acknowledge(encoding, intake, done)
+
+    def _limiter(self) -> anyio.CapacityLimiter:
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(DECODING_THREADS)
+        return self._threads
+
+    def _submit(self, export: _Export, holding: Holding) -> tuple[Intake, list[Future[Accepted]]]:
+        """Decode and hand to the inbox; runs in a thread.
+
+        A batch is known by the client's id *and* its bytes: by the id alone, a sender that uses one
+        twice would lose data.
+        """
+        gate = self._gate
+        data = inflate(export.body, export.wbits, gate.limits, holding)
+        gate.metrics.received(self._signal, compressed=len(export.body), inflated=len(data))
+        batch_id = f"{export.batch}:{hashlib.sha256(data).hexdigest()}"
+        intake = self._read(data, export.encoding)
+        return intake, [
+            gate.inbox.submit(piece.project, self._signal, piece.body, batch_id)
+            for piece in intake.pieces
+        ]
+
+    def _read(self, data: bytes, encoding: Encoding) -> Intake:
+        is_traces = self._signal == "traces"
+        if encoding == "json":
+            convert = traces_from_json if is_traces else logs_from_json
+            data = convert(data, max_containers=self._gate.limits.json_containers)
+        return read_traces(data) if is_traces else read_logs(data)
+
+    def _acknowledge(self, encoding: Encoding, intake: Intake, done: list[Accepted]) -> Response:
+        metrics = self._gate.metrics
+        is_duplicate = bool(done) and all(one.duplicate for one in done)
+        if is_duplicate:
+            metrics.duplicate(self._signal)
+        metrics.accepted(self._signal, 0 if is_duplicate else intake.accepted, intake.rejected)
+        return answers.accepted(
+            encoding,
+            rejected=intake.rejected.total(),
+            noun=_REJECTED_NAMES[self._signal],
+            message=intake.message(_NOUNS[self._signal]),
+        )
+
+
+def _busy(problem: str) -> BusyError:
+    return BusyError(problem, retry_after_s=random.randint(1, 5))  # noqa: S311 - jitter
+
+
+def _check_content_type(value: str) -> None:
+    media, *parameters = (part.strip().lower() for part in value.split(";"))
+    pairs = dict(part.partition("=")[::2] for part in parameters)
+    charset = pairs.get("charset", "").strip('"')
+    if media not in answers.MEDIA_TYPES.values() or charset not in _CHARSETS:
+        raise UnsupportedError(
+            "Content-Type", value, "application/x-protobuf or application/json in UTF-8"
+        )
+
+
+async def _drain(request: Request) -> None:
+    """Read on for a while, so that a client that is still sending gets to hear the answer."""
+    if request.headers.get("expect", "").lower() == "100-continue":
+        return
+    size = 0
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while size < _DRAINED_BYTES:
+                message = await request.receive()
+                size += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
+    except TimeoutError:
+        return

@@ -1,0 +1,1 @@
+SELECT DISTINCT month FROM stage_ids ORDER BY month

@@ -1,0 +1,1 @@
+SELECT DISTINCT month FROM stage_records WHERE problem = '' ORDER BY month

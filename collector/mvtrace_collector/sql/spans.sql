@@ -1,0 +1,95 @@
+-- The rows of `spans` from the stage. Every attribute is in one of the Maps, the first value of a
+-- repeated key; columns like model_served repeat some of them. Content stays behind, its keys are
+-- in content_removed. Times outside of what a clock can say are clamped, and the row is flagged.
+INSERT INTO {database}.spans
+(
+    project, request_id, span_id, parent_span_id, trace_id, name, kind, start_time, duration_ns, status_code, status_message, trace_state, trace_flags,
+    service, environment, scope_name, scope_version, schema_url, composite_version, arm,
+    operation, provider, model_requested, model_served, response_id, input_tokens, output_tokens, error_type,
+    attributes_string, attributes_int, attributes_double, attributes_bool, attributes_json, resource_attributes, scope_attributes,
+    events, links, dropped_attributes, dropped_events, dropped_links, content_removed, flags, received_at
+)
+SETTINGS {insert_settings}
+WITH
+    (SELECT groupArray(raw) FROM stage_values) AS nested_raws,
+    (SELECT groupArray(json) FROM stage_values) AS nested_texts,
+    v -> multiIf(
+        v.value = 's', toJSONString(v.string_value),
+        v.value = 'i', toString(v.int_value),
+        v.value = 'd', transform(toString(v.double_value), ['nan', 'inf', '-inf'], ['{"$double":"NaN"}', '{"$double":"Infinity"}', '{"$double":"-Infinity"}'],
+            replaceRegexpOne(toString(v.double_value), '^(-?[0-9]+)$', '\\1.0')),
+        v.value = 'b', if(v.bool_value, 'true', 'false'),
+        v.value = 'y', concat('{"$bytes":"', base64Encode(v.bytes_value), '"}'),
+        v.value = '', 'null',
+        transform(concat(v.value, v.array_value, v.kvlist_value), nested_raws, nested_texts, 'null')) AS json_text,
+    kv -> arrayFilter((pair, n) -> n = 1 AND NOT has({content_keys:Array(String)}, pair.key), kv, arrayEnumerateUniq(kv.key)) AS facts,
+    kv -> CAST((kv.key, arrayMap(v -> json_text(v), kv.value)), 'Map(LowCardinality(String), String)') AS json_map,
+    time -> fromUnixTimestamp64Nano(toInt64(least(greatest(time, earliest), latest)), 'UTC') AS sane_time,
+    toUInt64(1577836800000000000) AS earliest
+SELECT
+    project,
+    request_id,
+    span_id,
+    if(length(parent_id) = 8, parent_id, '') AS parent_span_id,
+    trace_id,
+    name,
+    if(kind BETWEEN 0 AND 5, kind, 0) AS kind,
+    fromUnixTimestamp64Nano(toInt64(sane_start_ns), 'UTC') AS start_time,
+    if(sane_end_ns > sane_start_ns, sane_end_ns - sane_start_ns, 0) AS duration_ns,
+    if(status_code BETWEEN 0 AND 2, status_code, 0) AS status_code,
+    status_message,
+    trace_state,
+    trace_flags,
+    service,
+    environment,
+    scope_name,
+    scope_version,
+    schema_url,
+    if(mapContains(attributes_string, 'mvtrace.composite.version'), attributes_string['mvtrace.composite.version'], NULL) AS composite_version,
+    if(mapContains(attributes_string, 'mvtrace.arm'), attributes_string['mvtrace.arm'], NULL) AS arm,
+    if(mapContains(attributes_string, 'gen_ai.operation.name'), attributes_string['gen_ai.operation.name'], NULL) AS operation,
+    multiIf(mapContains(attributes_string, 'gen_ai.provider.name'), attributes_string['gen_ai.provider.name'],
+        mapContains(attributes_string, 'gen_ai.system'), attributes_string['gen_ai.system'], NULL) AS provider,
+    if(mapContains(attributes_string, 'gen_ai.request.model'), attributes_string['gen_ai.request.model'], NULL) AS model_requested,
+    if(mapContains(attributes_string, 'gen_ai.response.model'), attributes_string['gen_ai.response.model'], NULL) AS model_served,
+    if(mapContains(attributes_string, 'gen_ai.response.id'), attributes_string['gen_ai.response.id'], NULL) AS response_id,
+    if(attributes_int['gen_ai.usage.input_tokens'] >= 0 AND mapContains(attributes_int, 'gen_ai.usage.input_tokens'), attributes_int['gen_ai.usage.input_tokens'], NULL) AS input_tokens,
+    if(attributes_int['gen_ai.usage.output_tokens'] >= 0 AND mapContains(attributes_int, 'gen_ai.usage.output_tokens'), attributes_int['gen_ai.usage.output_tokens'], NULL) AS output_tokens,
+    if(mapContains(attributes_string, 'error.type'), attributes_string['error.type'], NULL) AS error_type,
+    mapFromArrays(arrayFilter((k, t) -> t = 's', keys, types), arrayFilter((v, t) -> t = 's', strings, types)) AS attributes_string,
+    mapFromArrays(arrayFilter((k, t) -> t = 'i', keys, types), arrayFilter((v, t) -> t = 'i', ints, types)) AS attributes_int,
+    mapFromArrays(arrayFilter((k, t) -> t = 'd', keys, types), arrayFilter((v, t) -> t = 'd', doubles, types)) AS attributes_double,
+    mapFromArrays(arrayFilter((k, t) -> t = 'b', keys, types), arrayFilter((v, t) -> t = 'b', bools, types)) AS attributes_bool,
+    mapFromArrays(arrayFilter((k, t) -> t IN ('', 'y', 'a', 'm'), keys, types),
+        arrayMap((v, t) -> multiIf(t = '', 'null', t = 'y', concat('{"$bytes":"', base64Encode(v), '"}'), transform(concat(t, v), nested_raws, nested_texts, 'null')),
+            arrayFilter((v, t) -> t IN ('', 'y', 'a', 'm'), others, types), arrayFilter(t -> t IN ('', 'y', 'a', 'm'), types))) AS attributes_json,
+    resource_attributes,
+    scope_attributes,
+    arrayMap(e -> (sane_time(e.time_unix_nano), e.name, json_map(facts(e.attributes))), span_events) AS events,
+    arrayMap(l -> (toFixedString(if(length(l.trace_id) = 16, l.trace_id, ''), 16), toFixedString(if(length(l.span_id) = 8, l.span_id, ''), 8), l.trace_state, json_map(facts(l.attributes))), span_links) AS links,
+    dropped_attributes,
+    dropped_events,
+    dropped_links,
+    arraySort(arrayDistinct(arrayConcat(arrayFilter(k -> has({content_keys:Array(String)}, k), all_keys), content_above))) AS content_removed,
+    arrayFilter(f -> f != '', [
+        if(start_ns != sane_start_ns, 'start-time-clamped', ''),
+        if(end_ns NOT IN (0, sane_end_ns), 'end-time-clamped', ''),
+        multiIf(end_ns = 0, 'no-end-time', sane_end_ns < sane_start_ns, 'end-before-start', ''),
+        if(length(parent_id) NOT IN (0, 8), 'malformed-parent-id', ''),
+        if(arrayExists(e -> e.time_unix_nano < earliest OR e.time_unix_nano > latest, span_events), 'event-time-clamped', ''),
+        if(replaceAll(claimed, '-', '') NOT IN ('', lower(hex(request_id))), 'claimed-id-ignored', '')]) AS flags,
+    fromUnixTimestamp64Milli(toInt64(received_ms), 'UTC') AS received_at
+FROM
+(
+    SELECT
+        *,
+        received_ms * 1000000 + 86400000000000 AS latest,
+        least(greatest(start_ns, toUInt64(1577836800000000000)), latest) AS sane_start_ns,
+        least(greatest(end_ns, toUInt64(1577836800000000000)), latest) AS sane_end_ns,
+        arrayConcat(keys, arrayFlatten(span_events.attributes.key), arrayFlatten(span_links.attributes.key)) AS all_keys,
+        arrayMap((k, n, t) -> multiIf(n > 1, 'repeated', has({content_keys:Array(String)}, k), 'content', toString(t)), keys, arrayEnumerateUniq(keys), kinds) AS types
+    FROM stage_spans
+    INNER JOIN stage_ids USING (project, trace_id, claimed)
+    INNER JOIN stage_scopes USING (resource, scope)
+    WHERE month IN {months:Array(UInt32)} AND length(span_id) = 8 AND span_id != unhex(repeat('00', 8))
+)

@@ -1,0 +1,223 @@
+"""One segment on its way through the engine: read into temporary tables, judged, stored by SQL.
+
+In: a session of the store and a segment file. Out: the number of rows a table. Requests come
+before spans, so that a span finds its trace's request; names come before rows, so that a kill in
+between is healed by the same segment loaded again. A segment loaded twice gives the same rows: ids
+are made from content, inserts carry tokens, and every table's key is a row's identity.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from mvtrace.content import is_content, is_event_content
+from mvtrace.errors import MvtraceError, StatementFailedError, UnavailableError
+from mvtrace.store.session import Rows, Session
+from mvtrace_collector import engine_types
+from mvtrace_collector.foreign_values import ScopeRow, nested_text, scope_row
+from mvtrace_collector.statements import quoted, statement
+
+MONTHS_PER_INSERT: Final = 50
+"""The engine refuses an insert that touches more than 100 partitions."""
+
+_STAGES: Final = (
+    "spans_stage_create",
+    "logs_stage_create",
+    "records_stage_create",
+    "registry_stage_create",
+    "ids_stage_create",
+    "scopes_stage_create",
+    "values_stage_create",
+)
+DATA_CODES: Final = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        26,  # CANNOT_PARSE_QUOTED_STRING
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        32,  # ATTEMPT_TO_READ_AFTER_EOF
+        33,  # CANNOT_READ_ALL_DATA
+        38,  # CANNOT_PARSE_DATE
+        41,  # CANNOT_PARSE_DATETIME
+        53,  # TYPE_MISMATCH
+        69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE
+        72,  # CANNOT_PARSE_NUMBER
+        117,  # INCORRECT_DATA
+        128,  # TOO_LARGE_ARRAY_SIZE
+        131,  # TOO_LARGE_STRING_SIZE
+        190,  # SIZES_OF_ARRAYS_DONT_MATCH
+        241,  # MEMORY_LIMIT_EXCEEDED: half of the segment may fit
+        252,  # TOO_MANY_PARTS: too many partitions for one insert
+        306,  # TOO_DEEP_RECURSION
+        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        407,  # DECIMAL_OVERFLOW
+        436,  # PROTOBUF_BAD_CAST
+        444,  # UNKNOWN_PROTOBUF_FORMAT: no such message
+        636,  # CANNOT_EXTRACT_TABLE_STRUCTURE
+        1001,  # STD_EXCEPTION
+    }
+)
+"""Errors that come from the data as far as anyone can tell; all others are the store's."""
+
+_EMPTY_SEGMENT: Final = b"\x09\x0a\x07default"
+_UNIT: Final = "\x1f"
+_INSERT_SETTINGS: Final = (
+    "async_insert = 0, insert_deduplicate = 1, max_threads = 1, max_insert_threads = 1, "
+    "output_format_json_escape_forward_slashes = 0"
+)
+
+
+class ShortLoadError(UnavailableError):
+    """Fewer rows are stored than were inserted: a token swallowed them, or a part was lost."""
+
+    code = "short-load"
+
+    def __init__(self, table: str, expected: int, found: int) -> None:
+        super().__init__(f"{table} holds {found} of {expected} rows of this segment.")
+
+
+class UnloadableSegmentError(MvtraceError):
+    """Something in the segment cannot be loaded, now or later."""
+
+    code = "unloadable-segment"
+
+
+class SegmentStage:
+    """Loads one segment; made for each try."""
+
+    def __init__(self, session: Session, database: str, *, token: str) -> None:
+        self._session = session
+        self._database = database
+        self._token = token
+        self._rows: Counter[str] = Counter()
+
+    def load(self, segment: Path) -> Counter[str]:
+        """Store everything in *segment* and return the number of rows a table.
+
+        Raises:
+            UnloadableSegmentError: the engine cannot take what is in the segment.
+            StatementFailedError: the store refuses for another reason.
+            UnavailableError: the store does not answer.
+            ShortLoadError: rows are missing after the insert.
+
+        """
+        try:
+            return self._load(segment)
+        except StatementFailedError as error:
+            if error.store_code in DATA_CODES:
+                raise UnloadableSegmentError(str(error)) from error
+            raise
+
+    def check_reading(self) -> None:
+        """Read a segment of one empty batch; raises where the store cannot read any."""
+        with tempfile.NamedTemporaryFile(prefix="mvtrace-") as file:
+            file.write(_EMPTY_SEGMENT)
+            file.flush()
+            self._read_both(Path(file.name))
+
+    def _load(self, segment: Path) -> Counter[str]:
+        self._read_both(segment)
+        logs = self._one("logs_survey")
+        if logs["records"]:
+            self._store_records()
+        if logs["registry"]:
+            self._store_registry()
+        spans = self._one("spans_survey")
+        content_keys = [key for key in spans["keys"] if is_content(key)]
+        if spans["malformed"]:
+            self._insert("quarantine_spans", content_keys=content_keys)
+            self._rows["quarantine"] += spans["malformed"]
+        if spans["spans"] > spans["malformed"] or logs["events"]:
+            self._decode({*logs["scopes"], *spans["scopes"]}, {*logs["nested"], *spans["nested"]})
+            self._store_spans(content_keys, _event_content(logs["keys"]), events=logs["events"])
+        return self._rows
+
+    def _read_both(self, segment: Path) -> None:
+        for name in _STAGES:
+            self._run(name)
+        self._read("logs_stage", segment, engine_types.LOGS)
+        self._read("spans_stage", segment, engine_types.SPANS)
+
+    def _store_records(self) -> None:
+        self._run("records_stage")
+        months = self._months("records_months")
+        self._insert_by_month("record_aliases", months)
+        self._insert_by_month("requests", months)
+        self._insert("quarantine_records")
+        self._verify("records_verify")
+
+    def _store_registry(self) -> None:
+        self._run("registry_stage")
+        for table in ("contents", "components", "composites"):
+            self._insert(table)
+        self._insert("quarantine_registry")
+        self._verify("registry_verify")
+
+    def _store_spans(
+        self, content_keys: Sequence[str], event_content: Sequence[str], *, events: int
+    ) -> None:
+        self._run("ids_stage")
+        months = self._months("ids_months")
+        self._insert_by_month("trace_aliases", months)
+        self._insert_by_month("spans", months, content_keys=content_keys)
+        self._verify("spans_verify")
+        if events:
+            self._insert_by_month("events", months, event_content=event_content)
+            self._verify("events_verify")
+
+    def _decode(self, scopes: Iterable[tuple[str, str]], nested: Iterable[str]) -> None:
+        """Bring into the stage what only Python can read; it came as base64 text."""
+        rows = [scope_row(b64decode(resource), b64decode(scope)) for resource, scope in scopes]
+        self._session.insert("stage_scopes", ScopeRow._fields, rows)
+        raws = [(text[0], b64decode(text[1:])) for text in nested]
+        texts = [(kind.encode() + raw, nested_text(kind, raw)) for kind, raw in raws]
+        # The engine's transform() wants at least one pair.
+        self._session.insert("stage_values", ("raw", "json"), texts or [(b"", "null")])
+
+    def _verify(self, name: str) -> None:
+        """Count what the tables hold of this segment: an insert's success is not enough."""
+        for table, expected, found in self._query(name).rows:
+            if found < expected:
+                raise ShortLoadError(table, expected, found)
+            if expected:
+                self._rows[table] += expected
+
+    def _insert_by_month(self, name: str, months: Sequence[int], **parameters: Any) -> None:
+        for first in range(0, len(months), MONTHS_PER_INSERT):
+            part = list(months[first : first + MONTHS_PER_INSERT])
+            self._insert(name, suffix=f":{part[0]}", months=part, **parameters)
+
+    def _insert(self, name: str, *, suffix: str = "", **parameters: Any) -> None:
+        settings = f"{_INSERT_SETTINGS}, insert_deduplication_token = " + quoted(
+            f"{self._token}:{name}{suffix}"
+        )
+        if self._session.knows_setting("deduplicate_insert"):
+            settings += ", deduplicate_insert = 'enable'"
+        text = statement(name, self._database).replace("{insert_settings}", settings)
+        self._session.command(text, parameters)
+
+    def _read(self, name: str, segment: Path, structure: str) -> None:
+        self._session.insert_otlp(statement(name, self._database), segment, structure=structure)
+
+    def _months(self, name: str) -> list[int]:
+        return [month for (month,) in self._query(name).rows]
+
+    def _one(self, name: str) -> dict[str, Any]:
+        return next(self._query(name).dicts())
+
+    def _query(self, name: str) -> Rows:
+        return self._session.query(statement(name, self._database))
+
+    def _run(self, name: str) -> None:
+        self._session.command(statement(name, self._database))
+
+
+def _event_content(keys: Iterable[tuple[str, str]]) -> list[str]:
+    """Return which keys of which events are content, as events.sql asks for them."""
+    return [event + _UNIT + key for event, key in keys if is_event_content(event, key)]

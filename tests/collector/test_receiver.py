@@ -1,0 +1,672 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from mvtrace_collector.inbox import Inbox, InboxSettings
+from mvtrace_collector.limits import Limits
+from mvtrace_collector.metrics import Metrics
+from mvtrace_collector.receiver import Gate, Receiver
+
+PROTOBUF, JSON = "application/x-protobuf", "application/json"
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    opened = Inbox(tmp_path / "inbox")
+    yield opened
+    opened.close()
+
+
+def app_of(gate: Gate) -> Starlette:
+    routes = [
+        Route("/v1/traces", Receiver("traces", lambda: gate)),
+        Route("/v1/logs", Receiver("logs", lambda: gate)),
+    ]
+    return Starlette(routes=routes)
+
+
+@pytest.fixture
+def gate(inbox: Inbox) -> Gate:
+    return Gate(inbox, Limits(), Metrics())
+
+
+@pytest.fixture
+def client(gate: Gate) -> Iterator[TestClient]:
+    with TestClient(app_of(gate)) as opened:
+        yield opened
+
+
+def a_trace(*projects: str, spans: int = 1) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    for project in projects or ("",):
+        resource_spans = request.resource_spans.add()
+        if project:
+            attribute = resource_spans.resource.attributes.add(key="mvtrace.project")
+            attribute.value.string_value = project
+        scope_spans = resource_spans.scope_spans.add()
+        for number in range(1, spans + 1):
+            scope_spans.spans.add(
+                trace_id=b"\x01" * 16, span_id=number.to_bytes(8, "big"), name=f"span {number}"
+            )
+    return request
+
+
+def some_logs(*events: tuple[str, str]) -> ExportLogsServiceRequest:
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    for name, body in events:
+        records.add(event_name=name).body.string_value = body
+    return request
+
+
+def stored(inbox: Inbox) -> list[tuple[str, Any]]:
+    """Return (project, request) of each frame in the inbox."""
+    found: list[tuple[str, Any]] = []
+    while (intent := inbox.take(1, 0.0)) is not None:
+        found += frames_of(intent.path.read_bytes())
+        inbox.mark_stored(intent, {})
+    return found
+
+
+def frames_of(data: bytes) -> list[tuple[str, Any]]:
+    """Read frames with nothing of the code under test: an Envelope parsed by hand."""
+    found: list[tuple[str, Any]] = []
+    position = 0
+    while position < len(data):
+        length, position = varint_at(data, position)
+        end = position + length
+        project = ""
+        while position < end:
+            tag, position = varint_at(data, position)
+            if tag & 7 == 5:
+                position += 4
+                continue
+            value, position = varint_at(data, position)
+            if tag & 7 == 0:
+                continue
+            payload = data[position : position + value]
+            position += value
+            if tag >> 3 == 1:
+                project = payload.decode()
+            elif tag >> 3 == 5:
+                found.append((project, ExportTraceServiceRequest.FromString(payload)))
+            elif tag >> 3 == 6:
+                found.append((project, ExportLogsServiceRequest.FromString(payload)))
+    return found
+
+
+def varint_at(data: bytes, position: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = data[position]
+        number |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return number, position
+
+
+def post(client: TestClient, path: str, body: bytes, **headers: str) -> Any:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    given.setdefault("content-type", PROTOBUF)
+    return client.post(path, content=body, headers=given)
+
+
+def test_traces_in_protobuf_are_kept_byte_for_byte(client: TestClient, inbox: Inbox) -> None:
+    """
+    A good export is answered with an empty message and lies in the inbox unchanged.
+    """
+    request = a_trace(spans=3)
+    response = post(client, "/v1/traces", request.SerializeToString())
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"] == PROTOBUF
+    assert stored(inbox) == [("default", request)]
+
+
+def test_traces_in_json(client: TestClient, inbox: Inbox) -> None:
+    """
+    The same export in JSON lies in the inbox as the same message, and is answered in JSON.
+    """
+    span = {"traceId": "01" * 16, "spanId": "0000000000000001", "name": "span 1"}
+    body = {"resourceSpans": [{"resource": {}, "scopeSpans": [{"spans": [span]}]}]}
+
+    response = post(
+        client,
+        "/v1/traces",
+        json.dumps(body).encode(),
+        content_type="Application/JSON; charset=UTF-8",
+    )
+
+    expected = a_trace()
+    expected.resource_spans[0].resource.SetInParent()
+    assert (response.status_code, response.json()) == (200, {})
+    assert response.headers["content-type"] == JSON
+    assert stored(inbox) == [("default", expected)]
+
+
+def test_logs_in_both_encodings(client: TestClient, inbox: Inbox) -> None:
+    """
+    Log records with names the store knows are kept, in protobuf and in JSON.
+    """
+    request = some_logs(("mvtrace.request", "{}"), ("gen_ai.evaluation.result", ""))
+    text = {
+        "resourceLogs": [
+            {
+                "scopeLogs": [
+                    {
+                        "logRecords": [
+                            {"eventName": "mvtrace.request", "body": {"stringValue": "{}"}},
+                            {"eventName": "gen_ai.evaluation.result", "body": {"stringValue": ""}},
+                        ]
+                    }
+                ]
+            }
+        ]
+    }
+    binary = post(client, "/v1/logs", request.SerializeToString())
+    in_json = post(client, "/v1/logs", json.dumps(text).encode(), content_type=JSON)
+
+    assert (binary.status_code, binary.content) == (200, b"")
+    assert (in_json.status_code, in_json.json()) == (200, {})
+    assert stored(inbox) == [("default", request)] * 2
+
+
+@pytest.mark.parametrize(
+    ("encoding", "squeeze"),
+    [
+        ("gzip", gzip.compress),
+        ("GZIP", gzip.compress),
+        ("deflate", zlib.compress),
+        ("identity", bytes),
+    ],
+)
+def test_compressed_bodies(client: TestClient, inbox: Inbox, encoding: str, squeeze: Any) -> None:
+    """
+    gzip, deflate and identity are read.
+    """
+    request = a_trace(spans=500)
+    response = post(
+        client, "/v1/traces", squeeze(request.SerializeToString()), content_encoding=encoding
+    )
+
+    assert response.status_code == 200
+    assert stored(inbox) == [("default", request)]
+
+
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs"])
+@pytest.mark.parametrize(("media", "body"), [(PROTOBUF, b""), (JSON, b"{}")])
+def test_an_empty_export_succeeds(
+    client: TestClient, inbox: Inbox, path: str, media: str, body: bytes
+) -> None:
+    """
+    Nothing sent is nothing to keep: 200, and the inbox stays empty.
+    """
+    response = post(client, path, body, content_type=media)
+
+    assert response.status_code == 200
+    assert inbox.lag().accepted_seq == 0
+
+
+GOOD = a_trace().SerializeToString()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("GET", {}, b"", 405, (12, "GET is not an export; POST is.")),
+        ("HEAD", {}, b"", 405, (12, None)),
+        ("OPTIONS", {}, b"", 405, (12, "OPTIONS is not an export; POST is.")),
+        ("PUT", {}, GOOD, 405, (12, "PUT is not an export; POST is.")),
+        ("POST", {"content-type": "text/html"}, GOOD, 415, (3, "Content-Type is 'text/html'; expected is application/x-protobuf or application/json in UTF-8.")),
+        ("POST", {"content-type": ""}, GOOD, 415, (3, "Content-Type is ''; expected is application/x-protobuf or application/json in UTF-8.")),
+        ("POST", {"content-type": f"{JSON}; charset=utf-16"}, b"{}", 415, (3, "Content-Type is 'application/json; charset=utf-16'; expected is application/x-protobuf or application/json in UTF-8.")),
+        ("POST", {"content-encoding": "br"}, GOOD, 415, (3, "Content-Encoding is 'br'; expected is gzip, deflate or identity.")),
+        ("POST", {"content-encoding": "gzip, gzip"}, GOOD, 415, (3, "Content-Encoding is 'gzip, gzip'; expected is gzip, deflate or identity.")),
+        ("POST", {"content-encoding": "gzip"}, GOOD, 400, (3, "The compressed body is damaged: Error -3 while decompressing data: incorrect header check.")),
+        ("POST", {"content-encoding": "gzip"}, gzip.compress(GOOD)[:-9], 400, (3, "The compressed body ends too early.")),
+        ("POST", {"content-encoding": "gzip"}, gzip.compress(GOOD) + b"x", 400, (3, "Bytes follow the end of the compressed body.")),
+        ("POST", {"content-encoding": "gzip"}, gzip.compress(gzip.compress(GOOD)), 400, (3, None)),
+        ("POST", {}, b"\xff\xff\xff", 400, (3, None)),
+        ("POST", {}, GOOD[:-3], 400, (3, None)),
+        ("POST", {}, GOOD.replace(b"span 1", b"span \xff"), 400, (3, None)),
+        ("POST", {"content-type": JSON}, b"{", 400, (3, "The body is not JSON: unexpected end of data: line 1 column 2 (char 1).")),
+        ("POST", {"content-type": JSON}, GOOD, 400, (3, None)),
+        ("POST", {"content-length": "20000000"}, b"", 413, (8, "The body is over the limit of 16,777,216 bytes; send smaller batches.")),
+        ("POST", {}, bytes(16 * 1024 * 1024 + 1), 413, (8, "The body is over the limit of 16,777,216 bytes; send smaller batches.")),
+        ("POST", {"content-length": "abc"}, b"", 400, (3, "Content-Length is 'abc'; expected is a number.")),
+        ("POST", {"transfer-encoding": "chunked"}, GOOD, 400, (3, "Content-Length and Transfer-Encoding exclude each other.")),
+        ("POST", {"content-encoding": "gzip"}, gzip.compress(bytes(65 * 1024 * 1024)), 413, (8, "The compression ratio is over the limit of 250 to 1; send smaller batches.")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs"])
+def test_status_table(
+    client: TestClient,
+    inbox: Inbox,
+    path: str,
+    case: tuple[str, dict[str, str], bytes, int, tuple[int, str | None]],
+) -> None:
+    """
+    Each bad request has its status, a google.rpc.Status in its own encoding, and is not kept.
+    """
+    method, headers, body, status, told = case
+    given = {"content-type": PROTOBUF, "content-length": str(len(body)), **headers}
+
+    response = client.request(method, path, content=iter([body]), headers=given)
+
+    assert response.status_code == status
+    is_protobuf = given["content-type"] == PROTOBUF
+    assert response.headers["content-type"] == (PROTOBUF if is_protobuf else JSON)
+    if method != "HEAD":
+        answer = Status.FromString(response.content) if is_protobuf else None
+        heard = (
+            response.json() if answer is None else {"code": answer.code, "message": answer.message}
+        )
+        assert heard["code"] == told[0]
+        assert heard["message"] == told[1] or told[1] is None
+    assert response.headers.get("allow") == ("POST" if status == 405 else None)
+    assert "retry-after" not in response.headers
+    assert inbox.lag().accepted_seq == 0
+
+
+def test_inflated_limit(inbox: Inbox) -> None:
+    """
+    A body that is over the limit only after decompression is refused.
+    """
+    gate = Gate(inbox, Limits(inflated_bytes=10_000), Metrics())
+    with TestClient(app_of(gate)) as client:
+        response = post(client, "/v1/traces", gzip.compress(bytes(10_001)), content_encoding="gzip")
+
+    assert response.status_code == 413
+    assert Status.FromString(response.content).message == (
+        "The decompressed body is over the limit of 10,000 bytes; send smaller batches."
+    )
+
+
+def test_a_bomb_costs_no_memory(client: TestClient) -> None:
+    """
+    A body that would inflate to a gigabyte is refused after a few MiB.
+    """
+    squeezer = zlib.compressobj(9, wbits=31)
+    zeroes = bytes(1 << 20)
+    bomb = b"".join(squeezer.compress(zeroes) for _ in range(1024)) + squeezer.flush()
+    assert len(bomb) < 1_100_000
+    tracemalloc.start()
+    response = post(client, "/v1/traces", bomb, content_encoding="gzip")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert response.status_code == 413
+    assert peak < 24 * 1024 * 1024
+
+
+def test_bad_ids_are_rejected_and_the_rest_is_kept(client: TestClient, inbox: Inbox) -> None:
+    """
+    Spans without usable ids are counted in the partial success; the others are kept.
+    """
+    request = a_trace(spans=2)
+    spans = request.resource_spans[0].scope_spans[0].spans
+    good = ExportTraceServiceRequest()
+    good.CopyFrom(request)
+    for trace_id, span_id in (
+        (b"", b"\x01" * 8),
+        (b"\x01" * 15, b"\x01" * 8),
+        (b"\x01" * 17, b"\x01" * 8),
+        (bytes(16), b"\x01" * 8),
+        (b"\x01" * 16, b"\x01" * 7),
+        (b"\x01" * 16, bytes(8)),
+    ):
+        spans.add(trace_id=trace_id, span_id=span_id)
+
+    response = post(client, "/v1/traces", request.SerializeToString())
+
+    partial = ExportTraceServiceResponse.FromString(response.content).partial_success
+    assert response.status_code == 200
+    assert partial.rejected_spans == 6
+    assert partial.error_message == (
+        "6 of 8 spans rejected: 4 because the trace id is not 16 bytes, or zero; "
+        "2 because the span id is not 8 bytes, or zero."
+    )
+    assert stored(inbox) == [("default", good)]
+
+
+def test_partial_success_in_json(client: TestClient, inbox: Inbox) -> None:
+    """
+    The count is text, as the JSON form of a 64-bit integer demands; base64 ids are such a case.
+    """
+    span = {"traceId": "W47/95gDgQPSabYzgT/GDA==", "spanId": "7uGbfsPBsXQ="}
+    body = {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}
+
+    response = post(client, "/v1/traces", json.dumps(body).encode(), content_type=JSON)
+
+    assert response.status_code == 200
+    assert response.json() == {
+        "partialSuccess": {
+            "rejectedSpans": "1",
+            "errorMessage": "1 of 1 spans rejected: 1 because the trace id is not 16 bytes, or zero.",
+        }
+    }
+    assert inbox.lag().accepted_seq == 0
+
+
+def test_a_bad_parent_or_link_costs_no_span(client: TestClient, inbox: Inbox) -> None:
+    """
+    Only a span's own ids decide whether it is kept; the rest is the loader's to flag.
+    """
+    request = a_trace()
+    span = request.resource_spans[0].scope_spans[0].spans[0]
+    span.parent_span_id = b"short"
+    span.links.add(trace_id=b"short", span_id=b"\x02" * 8)
+
+    response = post(client, "/v1/traces", request.SerializeToString())
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert stored(inbox) == [("default", request)]
+
+
+def test_logs_sent_to_traces(client: TestClient, inbox: Inbox) -> None:
+    """
+    Log records posted to the traces endpoint decode as spans without ids: rejected and counted.
+    """
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    for number in range(3):
+        records.add(time_unix_nano=number + 1, severity_number=9)
+
+    response = post(client, "/v1/traces", request.SerializeToString())
+
+    partial = ExportTraceServiceResponse.FromString(response.content).partial_success
+    assert (response.status_code, partial.rejected_spans) == (200, 3)
+    assert inbox.lag().accepted_seq == 0
+
+
+def test_logs_that_mean_nothing_are_rejected_with_a_reason(
+    client: TestClient, inbox: Inbox
+) -> None:
+    """
+    Unknown events, own events without text and oversized registry events are counted, each with its
+    reason; what is usable is kept.
+    """
+    request = some_logs(
+        ("mvtrace.request", "{}"),
+        ("app.started", "hello"),
+        ("", "a plain log line"),
+        ("mvtrace.unknown", ""),
+        ("mvtrace.component", "x" * (256 * 1024)),
+        ("mvtrace.component", "x" * (256 * 1024 + 1)),
+        ("mvtrace.request", "x" * (256 * 1024 + 1)),
+    )
+    records = request.resource_logs[0].scope_logs[0].log_records
+    records.add(event_name="mvtrace.composite").body.int_value = 5
+
+    response = post(client, "/v1/logs", request.SerializeToString())
+
+    partial = ExportLogsServiceResponse.FromString(response.content).partial_success
+    assert (response.status_code, partial.rejected_log_records) == (200, 5)
+    assert partial.error_message == (
+        "5 of 8 log records rejected: 3 because no event of that name means anything to the store; "
+        "1 because a registry event is over 262,144 bytes; "
+        "1 because the event's body is not text ('app.started', 'mvtrace.unknown')."
+    )
+    ((project, kept),) = stored(inbox)
+    names = [record.event_name for record in kept.resource_logs[0].scope_logs[0].log_records]
+    assert project == "default"
+    assert names == ["mvtrace.request", "mvtrace.component", "mvtrace.request"]
+
+
+def test_a_name_in_the_attributes_counts(client: TestClient, inbox: Inbox) -> None:
+    """
+    Before the field event_name an event's name stood in an attribute; such a record is kept as is,
+    and so is one with a bad span id, which means "belongs to no span".
+    """
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    record = records.add(trace_id=b"short", span_id=bytes(8))
+    record.attributes.add(key="event.name").value.string_value = "gen_ai.choice"
+
+    response = post(client, "/v1/logs", request.SerializeToString())
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert stored(inbox) == [("default", request)]
+
+
+def test_resources_of_several_projects_are_split(client: TestClient, inbox: Inbox) -> None:
+    """
+    One export with several projects becomes one envelope a project; a name that is none is refused.
+    """
+    request = a_trace("shop", "lab", "shop", "No Project", "")
+
+    response = post(client, "/v1/traces", request.SerializeToString())
+
+    partial = ExportTraceServiceResponse.FromString(response.content).partial_success
+    assert partial.rejected_spans == 1
+    assert partial.error_message == (
+        "1 of 5 spans rejected: 1 because the resource's mvtrace.project is no project name."
+    )
+    kept = stored(inbox)
+    assert [project for project, _ in kept] == ["shop", "lab", "default"]
+    assert [len(part.resource_spans) for _, part in kept] == [2, 1, 1]
+    assert kept[0][1] == a_trace("shop", "shop")
+
+
+def test_one_project_is_kept_byte_for_byte(client: TestClient, inbox: Inbox) -> None:
+    """
+    An export of one project goes to that project.
+    """
+    request = a_trace("shop", "shop")
+    post(client, "/v1/traces", request.SerializeToString())
+
+    assert stored(inbox) == [("shop", request)]
+
+
+def test_retries_are_recognized(client: TestClient, inbox: Inbox) -> None:
+    """
+    The same bytes are one batch; with a batch id, id and bytes together are, so that an id used
+    twice loses nothing. Compression makes no difference.
+    """
+    first, second = a_trace(spans=1).SerializeToString(), a_trace(spans=2).SerializeToString()
+    for body, headers in (
+        (first, {}),
+        (first, {}),
+        (first, {"x_mvtrace_batch": "b1"}),
+        (first, {"x_mvtrace_batch": "b1"}),
+        (gzip.compress(first), {"x_mvtrace_batch": "b1", "content_encoding": "gzip"}),
+        (second, {"x_mvtrace_batch": "b1"}),
+        (first, {"x_mvtrace_batch": "b2"}),
+    ):
+        assert post(client, "/v1/traces", body, **headers).status_code == 200
+
+    assert inbox.lag().accepted_seq == 4
+
+
+def test_what_may_work_later_is_503(client: TestClient, gate: Gate, tmp_path: Path) -> None:
+    """
+    A full inbox, a stopping collector and an error nobody foresaw are answered with 503 and a
+    Retry-After, for a permanent answer makes clients delete their data.
+    """
+    full = Inbox(tmp_path / "full", InboxSettings(unstored_bytes=1))
+    with TestClient(app_of(Gate(full, Limits(), Metrics()))) as other:
+        is_full = post(other, "/v1/traces", GOOD)
+    full.close()
+    with TestClient(app_of(Gate(full, Limits(), Metrics()))) as other:
+        is_closed = post(other, "/v1/traces", GOOD)
+    tight = Gate(gate.inbox, Limits(in_flight_bytes=10), Metrics())
+    with TestClient(app_of(tight)) as other:
+        is_busy = post(other, "/v1/traces", GOOD)
+    broken = Gate(gate.inbox, Limits(ratio=None), Metrics())  # type: ignore[arg-type]
+    with TestClient(app_of(broken)) as other:
+        body = gzip.compress(bytes(9_000_000))
+        is_a_bug = post(other, "/v1/traces", body, content_encoding="gzip")
+    gate.is_open = False
+    is_stopping = post(client, "/v1/traces", GOOD)
+
+    answers = [is_full, is_closed, is_busy, is_a_bug, is_stopping]
+    assert [answer.status_code for answer in answers] == [503] * 5
+    assert all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in answers)
+    assert [Status.FromString(answer.content).message for answer in answers] == [
+        (
+            "The inbox takes nothing more: too much waits for the loader (limit 1 bytes); "
+            "the same request may be sent again."
+        ),
+        "The inbox cannot be written: it is closed; the same request may be sent again.",
+        "Too many bytes are in flight; the same request may be sent again.",
+        "The collector met an error of its own; the same request may be sent again.",
+        "The collector is stopping; the same request may be sent again.",
+    ]
+    assert {Status.FromString(answer.content).code for answer in answers} == {14}
+    assert tight.budget.used_bytes == 0
+
+
+async def converse(app: Starlette, messages: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Speak ASGI with *app* as a server would."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return await anext(messages)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/traces",
+        "raw_path": b"/v1/traces",
+        "query_string": b"",
+        "headers": [(b"content-type", PROTOBUF.encode())],
+        "http_version": "1.1",
+        "scheme": "http",
+        "client": None,
+        "server": None,
+        "root_path": "",
+    }
+    await app(scope, receive, send)
+    return sent
+
+
+def test_a_slow_body_ends_at_the_deadline(inbox: Inbox) -> None:
+    """
+    A body that drips in is cut off with 408, and what it held is given back.
+    """
+    gate = Gate(inbox, Limits(read_seconds=0.2), Metrics())
+
+    async def drip() -> AsyncIterator[dict[str, Any]]:
+        while True:
+            yield {"type": "http.request", "body": b"x", "more_body": True}
+            await asyncio.sleep(0.05)
+
+    sent = asyncio.run(converse(app_of(gate), drip()))
+
+    assert sent[0]["status"] == 408
+    assert Status.FromString(sent[1]["body"]).message == "The body did not arrive within 0.2 s."
+    assert gate.budget.used_bytes == 0
+
+
+def test_an_endless_body_ends_at_the_limit(inbox: Inbox) -> None:
+    """
+    A chunked body without end is refused with 413 once it is over the limit.
+    """
+    gate = Gate(inbox, Limits(compressed_bytes=100_000), Metrics())
+
+    async def pour() -> AsyncIterator[dict[str, Any]]:
+        while True:
+            yield {"type": "http.request", "body": bytes(65_536), "more_body": True}
+
+    sent = asyncio.run(converse(app_of(gate), pour()))
+
+    assert sent[0]["status"] == 413
+
+
+def test_a_sender_that_leaves_is_not_answered(inbox: Inbox) -> None:
+    """
+    A disconnect in the middle of the body keeps nothing and answers nothing.
+    """
+    gate = Gate(inbox, Limits(), Metrics())
+
+    async def leave() -> AsyncIterator[dict[str, Any]]:
+        yield {"type": "http.request", "body": GOOD[:5], "more_body": True}
+        yield {"type": "http.disconnect"}
+
+    assert asyncio.run(converse(app_of(gate), leave())) == []
+    assert inbox.lag().accepted_seq == 0
+    assert gate.budget.used_bytes == 0
+
+
+def test_deep_values(client: TestClient) -> None:
+    """
+    Values nested deeper than protobuf's parser goes are refused; moderately nested ones are kept.
+    """
+
+    def nested(depth: int) -> bytes:
+        request = a_trace()
+        span = request.resource_spans[0].scope_spans[0].spans[0]
+        value = span.attributes.add(key="deep").value
+        for _ in range(depth):
+            value = value.array_value.values.add()
+        value.string_value = "x"
+        return request.SerializeToString()
+
+    assert post(client, "/v1/traces", nested(20)).status_code == 200
+    assert post(client, "/v1/traces", too_deep()).status_code == 400
+
+
+def too_deep() -> bytes:
+    """Nest 5000 arrays by hand: protobuf's own writer would refuse as well."""
+
+    def field(number: int, payload: bytes) -> bytes:
+        out, size = bytearray([number << 3 | 2]), len(payload)
+        while size > 0x7F:
+            out.append(size & 0x7F | 0x80)
+            size >>= 7
+        out.append(size)
+        return bytes(out) + payload
+
+    value = b""
+    for _ in range(5000):
+        value = field(5, field(1, value))
+    span = field(1, b"\x01" * 16) + field(2, b"\x01" * 8) + field(9, field(2, value))
+    return field(1, field(2, field(2, span)))
+
+
+def test_counters(client: TestClient, gate: Gate) -> None:
+    """
+    What was received, accepted and rejected can be read from the metrics.
+    """
+    request = a_trace(spans=3)
+    request.resource_spans[0].scope_spans[0].spans.add(name="no ids")
+    post(client, "/v1/traces", request.SerializeToString())
+    post(client, "/v1/traces", request.SerializeToString())
+    post(client, "/v1/logs", some_logs(("x", "")).SerializeToString())
+    post(client, "/v1/logs", b"{", content_type=JSON)
+
+    text = gate.metrics.render().decode()
+
+    for line in (
+        'mvtrace_exports_total{encoding="protobuf",signal="traces",status="200"} 2.0',
+        'mvtrace_exports_total{encoding="json",signal="logs",status="400"} 1.0',
+        'mvtrace_accepted_total{signal="traces"} 3.0',
+        'mvtrace_rejected_total{reason="trace-id",signal="traces"} 2.0',
+        'mvtrace_rejected_total{reason="event-name",signal="logs"} 1.0',
+        'mvtrace_duplicate_batches_total{signal="traces"} 1.0',
+    ):
+        assert line in text
