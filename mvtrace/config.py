@@ -28,6 +28,7 @@ _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _HOST: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?(:[0-9]{1,5})?|\[[0-9a-f:.]+\]")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+_PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _KEY: Final = re.compile(r"[!-~]{1,4096}")
 _TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
@@ -111,11 +112,14 @@ class TracingConfig:
                 raise ConfigurationError(
                     "propagate_to", host, "an entry is a host, host:port or *.domain"
                 )
-        for key, value in (("arm", self.arm), ("project", self.project)):
-            if value is not None and not _NAME.fullmatch(value):
-                raise ConfigurationError(
-                    key, value, "it has letters, digits, '_', '.', '-', 128 at most"
-                )
+        if self.arm is not None and not _NAME.fullmatch(self.arm):
+            raise ConfigurationError(
+                "arm", self.arm, "it has letters, digits, '_', '.', '-', 128 at most"
+            )
+        if self.project is not None and not _PROJECT.fullmatch(self.project):
+            raise ConfigurationError(
+                "project", self.project, "it has lower-case letters, digits, '_', '-', 63 at most"
+            )
         if self.composite is not None and not _TARGET.fullmatch(self.composite):
             raise ConfigurationError("composite", self.composite, "it is 'package.module:name'")
         if not self.service:

@@ -31,7 +31,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 _MAX_SHOWN = 80
 
 

@@ -64,9 +64,7 @@ def imported_modules(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             parent = node.module
             submodules = {
-                f"{parent}.{alias.name}"
-                for alias in node.names
-                if is_module(parent, alias.name)
+                f"{parent}.{alias.name}" for alias in node.names if is_module(parent, alias.name)
             }
             found |= submodules or {parent}
     return {name for name in found if name.split(".")[0] in ("mvtrace", "mvtrace_collector")}
@@ -128,6 +126,8 @@ def test_the_serving_process_stays_light() -> None:
     """
     check = f"{SERVING}; import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
 
-    found = subprocess.run([sys.executable, "-c", check], capture_output=True, check=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, check=True, text=True
+    )
 
     assert found.stdout.strip() == "[]"

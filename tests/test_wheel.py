@@ -74,19 +74,31 @@ def test_wheel_works_alone(environment: Path, tmp_path: Path) -> None:
 
     migrated = subprocess.run(
         [str(binaries / "mvtrace"), "migrate", "--store", store],
-        cwd=tmp_path, env=clean, capture_output=True, text=True, check=False,
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert migrated.returncode == 0, migrated.stderr
 
     with collector(binaries, tmp_path, store) as url:
         sent = subprocess.run(
             [str(binaries / "python"), "-c", SEND, url, str(tmp_path / "spool")],
-            cwd=tmp_path, env=clean, capture_output=True, text=True, check=False,
+            cwd=tmp_path,
+            env=clean,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert sent.returncode == 0, sent.stderr
         explained = subprocess.run(
             [str(binaries / "mvtrace"), "explain", sent.stdout.strip(), "--url", url],
-            cwd=tmp_path, env=clean, capture_output=True, text=True, check=False,
+            cwd=tmp_path,
+            env=clean,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     assert explained.returncode == 0, explained.stderr

@@ -37,46 +37,39 @@ def run(*, requests: int, as_json: bool, serve: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="mvtrace-demo-"))
     started = time.monotonic()
     say = _silent if as_json else _say
-    say(f"mvtrace demo: collector, server and {requests} requests, all on loopback; data in {folder}")
+    say(f"mvtrace demo: collector, server, {requests} requests, all on loopback; data in {folder}")
     with _collector(folder) as url, _server(folder, url) as app_url:
         say(f"collector {url}, inference server {app_url} (up after {_since(started)})")
         first, last = _asked(app_url, requests, say)
         explanation = _explained(url, last)
         say(f"{requests} answers, explained after {_since(started)}\n")
-        _report(explanation, first, last, url=url, folder=folder, as_json=as_json, serve=serve)
+        reader = f"--url {url}" if serve else f"--store chdb://{folder / 'store'}"
+        if as_json:
+            _print_json(explanation, first, last, reader)
+        else:
+            _print_text(url, first, last, reader)
         if serve:
             _wait()
     return 0
 
 
-def _report(
-    explanation: dict[str, Any],
-    first: str,
-    last: str,
-    *,
-    url: str,
-    folder: Path,
-    as_json: bool,
-    serve: bool,
-) -> None:
-    store = f"chdb://{folder / 'store'}"
-    if as_json:
-        plain = {
-            "collector": url if serve else None,
-            "store": store,
-            "request_ids": {"before_reindex": first, "after_reindex": last},
-            "explanation": explanation,
-        }
-        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
-        sys.stdout.flush()
-        return
+def _print_json(explanation: dict[str, Any], first: str, last: str, reader: str) -> None:
+    plain = {
+        "reader": reader,
+        "request_ids": {"before_reindex": first, "after_reindex": last},
+        "explanation": explanation,
+    }
+    sys.stdout.write(json.dumps(plain, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def _print_text(url: str, first: str, last: str, reader: str) -> None:
     subprocess.run([*_mvtrace(), "explain", last, "--url", url], check=True)  # noqa: S603
-    where = f"--url {url}" if serve else f"--store {store}"
     _say(f"""
 How to go on:
-  mvtrace explain {first} {where}     # before the silent reindex
-  mvtrace find --since 1h --service pydoc-assistant {where}
-  mvtrace sql "SELECT composite_version, count(), sum(drift) FROM requests GROUP BY 1" {where}
+  mvtrace explain {first} {reader}     # before the silent reindex
+  mvtrace find --since 1h --service pydoc-assistant {reader}
+  mvtrace sql "SELECT composite_version, count(), sum(drift) FROM requests GROUP BY 1" {reader}
 """)
 
 

@@ -50,7 +50,7 @@ def build_app(system: DemoSystem) -> FastAPI:
 
     @app.post("/ask")
     def ask(body: Question) -> Reply:
-        seed = random.getrandbits(31) if body.seed is None else body.seed  # noqa: S311
+        seed = random.getrandbits(31) if body.seed is None else body.seed
         answer = system.answer(body.question, temperature=body.temperature, seed=seed)
         return Reply(
             answer=answer.text,

@@ -1,4 +1,4 @@
-"""The demo's AI system: index, router, two ways to answer, and the composite that pins them all.
+"""The demo's AI system: index, router, two ways to answer, and the composite pinning them all.
 
 In: a question. Out: an answer with its passages. Every step is wrapped by mvtrace, which is all
 the tracing there is. :meth:`DemoSystem.reindex` cuts the corpus another way, in place, and tells
@@ -18,9 +18,11 @@ from mvtrace.demo.embedding import EmbeddingModel
 from mvtrace.demo.language_model import LanguageModel
 
 DIMENSIONS: Final = 96
-PROMPT: Final = "Answer the question from the passages.\n\n{passages}\n\nQuestion: {question}\nAnswer:"
-POLICY: Final = {"feature": "top_score", "threshold": 0.56, "above": "extractive"}
-SAMPLING: Final = {"temperature": 0.8, "max_tokens": 60}
+PROMPT: Final = (
+    "Answer the question from the passages.\n\n{passages}\n\nQuestion: {question}\nAnswer:"
+)
+POLICY: Final[dict[str, Any]] = {"feature": "top_score", "threshold": 0.56, "above": "extractive"}
+SAMPLING: Final[dict[str, Any]] = {"temperature": 0.8, "max_tokens": 60}
 
 
 class Answer(NamedTuple):
@@ -54,7 +56,7 @@ class DemoSystem:
 
     def fill(self, documents: list[Passage]) -> None:
         """Put *documents* into the index, instead of whatever is there."""
-        self.index.reset()
+        self.index.reset()  # type: ignore[no-untyped-call]
         self.documents = documents
         vectors = self.embedder.embed([document.text for document in documents])
         for key, vector in enumerate(vectors):
@@ -115,17 +117,18 @@ class DemoSystem:
         with mvtrace.retrieval(
             "topics", index=self.index_component, query=question, top_k=4
         ) as call:
-            matches = self.index.search(vector, 4)
+            found = self.index.search(vector, 4)
+            keys, distances = found.keys.ravel().tolist(), found.distances.ravel().tolist()
             hits = [
-                (self.documents[int(match.key)], round(1 - float(match.distance), 4))
-                for match in matches
+                (self.documents[key], round(1 - distance, 4))
+                for key, distance in zip(keys, distances, strict=True)
             ]
             call.documents([(passage.id, score) for passage, score in hits])
         return hits
 
     def _routed(self, hits: list[tuple[Passage, float]]) -> str:
         top = hits[0][1]
-        threshold = float(POLICY["threshold"])  # type: ignore[arg-type]
+        threshold = float(POLICY["threshold"])
         above = top >= threshold
         with mvtrace.routing(
             "route", router=self.router_component, features={"top_score": top}
@@ -147,9 +150,7 @@ class DemoSystem:
         return chosen
 
     def _extracted(self, question: str, passage: Passage) -> str:
-        with mvtrace.generation(
-            "extract", model="extractive", provider="mvtrace-demo"
-        ) as call:
+        with mvtrace.generation("extract", model="extractive", provider="mvtrace-demo") as call:
             wanted = set(words_of(question))
             sentences = passage.text.replace("\n", " ").split(". ")
             best = max(sentences, key=lambda s: len(wanted & set(words_of(s))))

@@ -73,7 +73,9 @@ def mvtrace_middleware() -> App:
     import mvtrace
 
     folder = tempfile.mkdtemp()
-    mvtrace.configure(service="bench", environment="bench", url=os.environ["SINK"], spool_dir=folder)
+    mvtrace.configure(
+        service="bench", environment="bench", url=os.environ["SINK"], spool_dir=folder
+    )
     system = mvtrace.composite("bench", mvtrace.model("m", provider="bench", model_id="m"))
     return mvtrace.TraceMiddleware(bare(), composite=system)
 
@@ -123,7 +125,9 @@ def main() -> None:
     calling = time.process_time() - cpu
     time.sleep(2.0)  # let background threads finish: their CPU counts
     total = time.process_time() - cpu
-    print(json.dumps({"calling_us": calling / requests * 1e6, "process_us": total / requests * 1e6}))
+    print(
+        json.dumps({"calling_us": calling / requests * 1e6, "process_us": total / requests * 1e6})
+    )
     sys.stdout.flush()
     os._exit(0)
 

@@ -64,7 +64,9 @@ def mvtrace_calls() -> Callable[[], None]:
     import mvtrace
 
     folder = tempfile.mkdtemp()
-    mvtrace.configure(service="bench", environment="bench", url=os.environ["SINK"], spool_dir=folder)
+    mvtrace.configure(
+        service="bench", environment="bench", url=os.environ["SINK"], spool_dir=folder
+    )
     sampling = {"temperature": 0.7, "top_p": 0.9, "max_tokens": 256}
 
     def request() -> None:

@@ -67,9 +67,7 @@ def medians(
         for _ in range(ROUNDS)
     ]
     return {
-        name: {
-            key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]
-        }
+        name: {key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]}
         for name in variants
     }
 

@@ -27,7 +27,12 @@ def test_rag_llm_answers_and_is_explained(tmp_path: Path) -> None:
 
     run = subprocess.run(
         [sys.executable, "-m", "examples.rag_llm.run"],
-        cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=300,
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
     assert run.returncode == 0, run.stdout + run.stderr

@@ -77,7 +77,7 @@ def clickhouse_address() -> Iterator[str]:
         pytest.skip(f"no Docker engine runs, and {CLICKHOUSE_DSN} is not set")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of docker's and testcontainers' own
-        from testcontainers.core.container import DockerContainer  # noqa: PLC0415 (one engine's)
+        from testcontainers.core.container import DockerContainer
 
         image = yaml.safe_load(COMPOSE.read_text())["services"]["clickhouse"]["image"]
         container = (

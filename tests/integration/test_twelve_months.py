@@ -8,6 +8,7 @@ from filling import fill
 
 from mvtrace.store import open_store
 
+
 def test_oldest_request_costs_what_the_newest_does(tmp_path: Path) -> None:
     """
     A look-up by request id reads one granule of one part, whichever of twelve months it lies in.

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import clickhouse_connect
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -46,8 +47,6 @@ def answered(serving: Running, tmp_path_factory: pytest.TempPathFactory) -> dict
     environ = {"MVTRACE_URL": serving.url, "MVTRACE_SPOOL_DIR": str(folder / "spool")}
     command = [sys.executable, str(APP)]
     with running(command, folder / "app.log", environ) as app:
-        import httpx
-
         reply = httpx.post(
             f"{app.url}/ask", json={"question": "why?"}, headers={"x-request-id": "client-7"}
         )

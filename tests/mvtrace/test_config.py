@@ -215,7 +215,7 @@ def test_secrets_are_not_shown() -> None:
         ),
         (
             {"MVTRACE_PROJECT": "/"},
-            "MVTRACE_PROJECT is '/'; it has letters, digits, '_', '.', '-', 128 at most.",
+            "MVTRACE_PROJECT is '/'; it has lower-case letters, digits, '_', '-', 63 at most.",
         ),
         (
             {"MVTRACE_COMPOSITE": "system"},

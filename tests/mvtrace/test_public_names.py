@@ -9,7 +9,20 @@ from pathlib import Path
 
 import mvtrace
 
-HEAVY = ["chdb", "clickhouse_connect", "click", "fastapi", "jinja2", "numpy", "pandas", "pyarrow", "rich", "starlette", "usearch", "uvicorn"]
+HEAVY = [
+    "chdb",
+    "clickhouse_connect",
+    "click",
+    "fastapi",
+    "jinja2",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "rich",
+    "starlette",
+    "usearch",
+    "uvicorn",
+]
 
 
 def test_public_names_are_sorted_and_there() -> None:
