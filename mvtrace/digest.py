@@ -86,15 +86,21 @@ def _is_plain(value: object, depth: int) -> bool:
     if kind is float:
         return _MIN_PLAIN <= abs(value) < _MAX_PLAIN and value % 1 != 0  # type: ignore[arg-type,operator]
     if kind is dict:
-        return depth < MAX_DEPTH and all(
-            type(key) is str and key.isascii() and key[:1] != "$" and _is_plain(item, depth + 1)
-            for key, item in value.items()  # type: ignore[attr-defined]
-        )
+        return depth < MAX_DEPTH and _is_plain_dict(value, depth)  # type: ignore[arg-type]
     return (
         (kind is list or kind is tuple)
         and depth < MAX_DEPTH
         and all(_is_plain(item, depth + 1) for item in value)  # type: ignore[attr-defined]
     )
+
+
+def _is_plain_dict(value: dict[object, object], depth: int) -> bool:
+    for key, item in value.items():
+        if type(key) is not str or not key.isascii() or key[:1] == "$":
+            return False
+        if type(item) is not str and not _is_plain(item, depth + 1):
+            return False
+    return True
 
 
 def _tagged(value: object, path: str, depth: int) -> Any:

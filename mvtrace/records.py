@@ -27,6 +27,8 @@ CallKind = Literal[
     "generation", "retrieval", "embedding", "routing", "tool", "postprocess", "guardrail"
 ]
 
+_SCALARS: Final = frozenset({str, int, float, bool})
+
 UnixNano = NewType("UnixNano", int)
 """Unix time in nanoseconds; in JSON decimal text, since it exceeds 2^53."""
 
@@ -40,9 +42,14 @@ class Value:
         plain: dict[str, Any] = {}
         for name, is_time in _fields(type(self)):
             value = getattr(self, name)
-            if value is None or value == ():
+            if value is None:
                 continue
-            plain[name] = str(value) if is_time else _plain(value)
+            if is_time:
+                plain[name] = str(value)
+            elif type(value) in _SCALARS:
+                plain[name] = value
+            elif value != ():
+                plain[name] = _plain(value)
         return plain
 
     @classmethod

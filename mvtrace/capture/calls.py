@@ -67,7 +67,8 @@ class Call(Decorator):
 
     def __init__(self, name: str, component: Pinned | None = None) -> None:
         self.name = name
-        self.component = component
+        # A live object that was never pinned has no digest to tell; the call is recorded without.
+        self.component = component if hasattr(component, "digest") else None
 
     # The application's side: with, async with
 

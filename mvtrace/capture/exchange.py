@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from opentelemetry import context as context_api
@@ -341,6 +342,8 @@ class RequestExchange:
         return {}
 
     def _report(self) -> CaptureReport:
+        if not (self.spans_dropped or self.calls_dropped or self.truncated or self.errors):
+            return _clean_report(self.tracing.digest_key_id, self.tracing.config.content)
         return CaptureReport(
             spans_dropped=self.spans_dropped,
             calls_dropped=self.calls_dropped,
@@ -349,6 +352,12 @@ class RequestExchange:
             digest_key_id=self.tracing.digest_key_id,
             content_mode=self.tracing.config.content,
         )
+
+
+@lru_cache(maxsize=8)
+def _clean_report(digest_key_id: str, content_mode: str) -> CaptureReport:
+    """Return the report of a request of which nothing was lost: the same one for all of them."""
+    return CaptureReport(digest_key_id=digest_key_id, content_mode=content_mode)
 
 
 def error_name(error: BaseException) -> str:

@@ -61,6 +61,7 @@ def test_answers(captured: Captured, url: str) -> None:
     """
     answers = [httpx.get(f"{url}{path}") for path in ("/ok", "/broken", "/stream?chunks=3", "/no")]
 
+    captured.sink.wait_for(lambda sink: captured.tracing.flush(10) and len(records_of(sink)) == 4)
     found = {record.request_id: record for record in captured.records}
     seen = [found[answer.headers[HEADER]] for answer in answers]
     assert [(r.route or r.path, r.outcome, r.status_code, r.response_bytes) for r in seen] == [
@@ -79,11 +80,7 @@ def test_client_that_leaves_a_stream(captured: Captured, url: str) -> None:
     with httpx.stream("GET", f"{url}/stream?chunks=100000") as answer:
         next(answer.iter_raw())
 
-    def is_finished(sink: object) -> bool:
-        captured.flush()
-        return any(record.state == "finished" for record in records_of(captured.sink))
-
-    captured.sink.wait_for(is_finished)
+    captured.sink.wait_for(lambda sink: captured.records)
 
     record = captured.record
     assert (record.outcome, record.error_type) == ("client_disconnected", None)
