@@ -9,9 +9,23 @@ import pytest
 from captured import Captured, global_provider
 from opentelemetry.sdk.trace import TracerProvider
 from sink import Sink
+from snapshots import Snapshots
 
 import mvtrace
 from mvtrace.capture.pipeline import Tracing
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the one option that writes the expected outputs anew."""
+    parser.addoption(
+        "--write-snapshots", action="store_true", help="write tests/snapshots anew, then compare"
+    )
+
+
+@pytest.fixture
+def snapshots(request: pytest.FixtureRequest) -> Snapshots:
+    """Expected outputs, as files."""
+    return Snapshots(writes=bool(request.config.getoption("--write-snapshots")))
 
 
 @pytest.fixture

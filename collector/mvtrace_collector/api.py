@@ -154,16 +154,20 @@ def _read(
 
 def _is_settling(found: Evidence) -> bool:
     """Whether more about a request that has just ended is likely to come in."""
-    record = found.record.record if found.record else None
+    record = found.own
     if record is None:
-        is_stamped = found.composite_version is not None
-        return is_stamped and _now_ms() - unix_ms_of(found.request_id) < SETTLING_MS
-    if record.ended_at is None or _now_ms() - record.ended_at // 1_000_000 >= SETTLING_MS:
+        return found.composite_version is not None and _is_just_past(unix_ms_of(found.request_id))
+    if record.ended_at is None or not _is_just_past(record.ended_at // 1_000_000):
         return False
     named = {record.span_id, *(call.span_id for call in record.calls)} - {None}
     stored = {span.span_id for span in found.spans}
     is_unregistered = record.composite_version is not None and found.composite is None
     return is_unregistered or not named <= stored
+
+
+def _is_just_past(unix_ms: int) -> bool:
+    """Whether a moment lies at most a few seconds back; clocks may differ a little."""
+    return -SETTLING_MS < _now_ms() - unix_ms < SETTLING_MS
 
 
 def _wait_of(text: str | None) -> float:

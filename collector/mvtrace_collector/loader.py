@@ -12,6 +12,7 @@ import hashlib
 import logging
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from mvtrace_collector.stage import SegmentStage, ShortLoadError, UnloadableSegm
 
 _LOGGER: Final = logging.getLogger(__name__)
 _IDLE_S: Final = 0.05
+_MAX_REST_S: Final = 1.0
+_LARGE_BYTES: Final = 1024 * 1024
 _FIRST_BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 30.0
 _HEALING_TRIES: Final = 3
@@ -60,8 +63,9 @@ class Loader:
         backoff = _FIRST_BACKOFF_S
         while not stop.is_set():
             try:
-                if not self.load_next():
-                    stop.wait(_IDLE_S)
+                started = time.monotonic()
+                is_busy = self.load_next()
+                stop.wait(self._rest_s(time.monotonic() - started) if is_busy else _IDLE_S)
                 backoff = _FIRST_BACKOFF_S
             except Exception as error:
                 # Whatever it was: the segment stays in the inbox, and the thread lives on.
@@ -72,6 +76,11 @@ class Loader:
                 stop.wait(backoff)
                 backoff = min(2 * backoff, _MAX_BACKOFF_S)
         self.close()
+
+    def _rest_s(self, elapsed_s: float) -> float:
+        """Return how long to collect before the next load: a small one costs as much as a large."""
+        is_pressing = self._inbox is None or self._inbox.lag().bytes >= _LARGE_BYTES
+        return 0.0 if is_pressing else min(_MAX_REST_S, 2 * elapsed_s)
 
     def load_next(self) -> bool:
         """Load and mark the next segment of the inbox; return whether there was one."""

@@ -1,14 +1,17 @@
-"""Frames of a segment that the engine refuses: cut out, halved, or kept as they came.
+"""The frames of a segment as the loader needs them: what is in them, and those it has to cut out.
 
-In: a segment's bytes. Out: its frames, and rows of ``quarantine``. The checksum of a frame is the
-inbox's business; here only the envelope's head is read, as far as it can be.
+In: a segment's bytes. Out: its signals, its frames, and rows of ``quarantine`` for frames that the
+engine refuses. The checksum of a frame is the inbox's business; here only the envelope's head is
+read, as far as it can be.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -29,6 +32,11 @@ _WIRE_VARINT: Final = 0
 _WIRE_BYTES: Final = 2
 _WIRE_FIXED32: Final = 5
 _PROJECT, _RECEIVED_MS, _SEQ = 1, 2, 3
+TRACES: Final = 5
+LOGS: Final = 6
+"""The envelope's fields with an export body."""
+
+Raw = bytes | memoryview
 
 
 class Frame(NamedTuple):
@@ -42,6 +50,28 @@ class Frame(NamedTuple):
 
 class _EndOfDataError(Exception):
     """The bytes end within a value."""
+
+
+def signals_in(segment: Path) -> frozenset[int]:
+    """Return which bodies *segment* holds (TRACES, LOGS); both where its frames cannot be read."""
+    if not segment.stat().st_size:
+        return frozenset()
+    found: set[int] = set()
+    with (
+        segment.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+        memoryview(data) as view,
+    ):
+        position = 0
+        try:
+            while position < len(view):
+                length, start = _varint(view, position)
+                position = start + length
+                with view[start:position] as envelope:
+                    found.update(number for number, _ in _head_fields(envelope, 0))
+        except _EndOfDataError:
+            return frozenset({TRACES, LOGS})
+    return frozenset(found & {TRACES, LOGS})
 
 
 def split_frames(data: bytes) -> tuple[list[Frame], bytes]:
@@ -81,7 +111,7 @@ def _frame(raw: bytes, head: int) -> Frame:
     return Frame(raw, project, min(received_ms, 4_000_000_000_000), seq)
 
 
-def _head_fields(raw: bytes, position: int) -> Iterator[tuple[int, int | bytes]]:
+def _head_fields(raw: Raw, position: int) -> Iterator[tuple[int, int | bytes]]:
     """Yield the fields of an envelope, up to the first that cannot be one."""
     try:
         while position < len(raw):
@@ -94,7 +124,8 @@ def _head_fields(raw: bytes, position: int) -> Iterator[tuple[int, int | bytes]]
                 return
             value, position = _varint(raw, position)
             if wire == _WIRE_BYTES:
-                yield number, raw[position : position + value]
+                is_body = number in (TRACES, LOGS)
+                yield number, b"" if is_body else bytes(raw[position : position + value])
                 position += value
             else:
                 yield number, value
@@ -102,7 +133,7 @@ def _head_fields(raw: bytes, position: int) -> Iterator[tuple[int, int | bytes]]
         return
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def _varint(data: Raw, position: int) -> tuple[int, int]:
     number = 0
     for shift in range(0, 70, 7):
         if position >= len(data):

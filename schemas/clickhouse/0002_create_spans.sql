@@ -1,4 +1,5 @@
 -- One row per span, clustered by the request it belongs to: all spans of a request are one read.
+-- A span id is unique within its trace only, hence the trace in the key.
 -- Columns for what `explain` and roll-ups read; the tail of the attributes in one Map a type, so
 -- that 0, 0.0, false and "" stay what they were. Content (prompts, answers) is not kept here.
 CREATE TABLE IF NOT EXISTS {database}.spans
@@ -15,6 +16,7 @@ CREATE TABLE IF NOT EXISTS {database}.spans
     status_code              Int8,
     status_message           String,
     trace_state              String,
+    trace_flags              UInt32 CODEC(T64, ZSTD(1)),
     service                  LowCardinality(String),
     environment              LowCardinality(String),
     scope_name               LowCardinality(String),
@@ -38,7 +40,7 @@ CREATE TABLE IF NOT EXISTS {database}.spans
     resource_attributes      Map(LowCardinality(String), String) CODEC(ZSTD(1)),
     scope_attributes         Map(LowCardinality(String), String) CODEC(ZSTD(1)),
     events                   Array(Tuple(time DateTime64(9, 'UTC'), name String, attributes Map(LowCardinality(String), String))) CODEC(ZSTD(1)),
-    links                    Array(Tuple(trace_id FixedString(16), span_id FixedString(8), attributes Map(LowCardinality(String), String))) CODEC(ZSTD(1)),
+    links                    Array(Tuple(trace_id FixedString(16), span_id FixedString(8), trace_state String, attributes Map(LowCardinality(String), String))) CODEC(ZSTD(1)),
     dropped_attributes       UInt32,
     dropped_events           UInt32,
     dropped_links            UInt32,
@@ -55,6 +57,6 @@ CREATE TABLE IF NOT EXISTS {database}.spans
 )
 ENGINE = ReplacingMergeTree(received_at)
 PARTITION BY toYYYYMM(fromUnixTimestamp64Milli(toInt64(reinterpretAsUInt64(reverse(substring(request_id, 1, 6)))), 'UTC'))
-ORDER BY (project, request_id, span_id)
+ORDER BY (project, request_id, trace_id, span_id)
 SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 10000,
     fsync_after_insert = 1, fsync_part_directory = 1

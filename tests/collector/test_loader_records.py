@@ -249,7 +249,7 @@ def test_forged_record_is_quarantined_and_evidence_stays(
             "conflicting-record",
             "producer 0000000000004000800000000000000b sent a record of a request of producer 0000000000004000800000000000000a",
         ),
-        ("conflicting-record", "revision 2 is stored with other bytes"),
+        ("conflicting-record", "revision 2 is there with other bytes"),
     ]
     bodies = {row[0] for row in store.query("SELECT body FROM quarantine").rows}
     assert bodies == {by_other.to_bytes().decode(), rewritten.to_bytes().decode()}

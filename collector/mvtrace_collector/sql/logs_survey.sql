@@ -3,7 +3,7 @@
 SELECT
     countIf(event_name = 'mvtrace.request') AS records,
     countIf(event_name IN ('mvtrace.component', 'mvtrace.composite', 'mvtrace.content')) AS registry,
-    countIf(is_event) AS events,
+    uniqExactIf((project, event_id), is_event) AS events,
     groupUniqArrayIf((base64Encode(resource), base64Encode(scope)), is_event) AS scopes,
     groupUniqArrayArrayIf(arrayMap(k -> (event_name, k), attributes.key), is_event) AS keys,
     groupUniqArrayArrayIf(arrayMap(v -> concat(v.value, base64Encode(concat(v.array_value, v.kvlist_value))), arrayFilter(v -> v.value IN ('a', 'm'), attributes.value)), is_event) AS nested

@@ -8,4 +8,4 @@ SELECT
     name,
     toJSONString(CAST((name, start_ns, end_ns, arrayFilter(k -> NOT has({content_keys:Array(String)}, k), keys)), 'Tuple(name String, start_time_unix_nano String, end_time_unix_nano String, attribute_keys Array(String))')) AS body
 FROM stage_spans
-WHERE length(trace_id) != 16 OR length(span_id) != 8 OR trace_id = unhex(repeat('00', 16)) OR span_id = unhex(repeat('00', 8))
+WHERE NOT is_sound

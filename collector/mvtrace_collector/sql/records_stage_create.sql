@@ -1,4 +1,4 @@
--- The request records of one segment, parsed once, each with what is to become of it.
+-- The request records of one segment, parsed once; a flaw is why one cannot be evidence.
 CREATE OR REPLACE TEMPORARY TABLE stage_records
 (
     project     LowCardinality(String),
@@ -11,8 +11,7 @@ CREATE OR REPLACE TEMPORARY TABLE stage_records
     producer_id String,
     revision    UInt64,
     month       UInt32,
-    problem     String,
-    known       Bool,
+    flaw        String,
     parsed      {record}
 )
 ENGINE = Memory

@@ -53,4 +53,4 @@ SELECT
     total(parsed.calls.usage.output_tokens),
     JSONLength(body, 'drift')
 FROM stage_records
-WHERE problem = '' AND NOT known AND month IN {months:Array(UInt32)}
+WHERE row IN (SELECT row FROM stage_verdicts WHERE is_new) AND month IN {months:Array(UInt32)}

@@ -65,8 +65,9 @@ SELECT
             arrayFilter((v, t) -> t IN ('', 'y', 'a', 'm'), others, types), arrayFilter(t -> t IN ('', 'y', 'a', 'm'), types))) AS attributes_json,
     resource_attributes,
     scope_attributes,
-    arrayMap(e -> (sane_time(e.time_unix_nano), e.name, json_map(facts(e.attributes))), span_events) AS events,
-    arrayMap(l -> (toFixedString(if(length(l.trace_id) = 16, l.trace_id, ''), 16), toFixedString(if(length(l.span_id) = 8, l.span_id, ''), 8), l.trace_state, json_map(facts(l.attributes))), span_links) AS links,
+    arrayMap((e, facts_of) -> (sane_time(e.time_unix_nano), e.name, facts_of), span_events, arraySlice(nested_facts, 1, length(span_events))) AS events,
+    arrayMap((l, facts_of) -> (toFixedString(if(length(l.trace_id) = 16, l.trace_id, ''), 16), toFixedString(if(length(l.span_id) = 8, l.span_id, ''), 8), l.trace_state, facts_of),
+        span_links, arraySlice(nested_facts, length(span_events) + 1)) AS links,
     dropped_attributes,
     dropped_events,
     dropped_links,
@@ -86,10 +87,12 @@ FROM
         received_ms * 1000000 + 86400000000000 AS latest,
         least(greatest(start_ns, toUInt64(1577836800000000000)), latest) AS sane_start_ns,
         least(greatest(end_ns, toUInt64(1577836800000000000)), latest) AS sane_end_ns,
-        arrayConcat(keys, arrayFlatten(span_events.attributes.key), arrayFlatten(span_links.attributes.key)) AS all_keys,
+        arrayConcat(span_events.attributes, span_links.attributes) AS nested,
+        arrayMap(kv -> json_map(facts(kv)), nested) AS nested_facts,
+        arrayConcat(keys, arrayFlatten(nested.key)) AS all_keys,
         arrayMap((k, n, t) -> multiIf(n > 1, 'repeated', has({content_keys:Array(String)}, k), 'content', toString(t)), keys, arrayEnumerateUniq(keys), kinds) AS types
     FROM stage_spans
     INNER JOIN stage_ids USING (project, trace_id, claimed)
     INNER JOIN stage_scopes USING (resource, scope)
-    WHERE month IN {months:Array(UInt32)} AND length(span_id) = 8 AND span_id != unhex(repeat('00', 8))
+    WHERE is_sound AND month IN {months:Array(UInt32)}
 )

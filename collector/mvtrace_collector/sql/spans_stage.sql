@@ -2,6 +2,7 @@
 INSERT INTO stage_spans
 SELECT
     project, received_ms, seq,
+    length(sp.trace_id) = 16 AND length(sp.span_id) = 8 AND sp.trace_id != unhex('00000000000000000000000000000000') AND sp.span_id != unhex('0000000000000000'),
     lower(sp.attributes.value.string_value[indexOf(sp.attributes.key, 'mvtrace.request.id')]),
     resource, scope, schema_url,
     sp.trace_id, sp.span_id, sp.parent_span_id, sp.trace_state, sp.flags,

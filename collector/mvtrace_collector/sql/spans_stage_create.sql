@@ -1,9 +1,11 @@
--- The spans of one segment as the engine read them; gone with the session.
+-- The spans of one segment as the engine read them; gone with the session. One is sound if its
+-- trace id and span id can be ids.
 CREATE OR REPLACE TEMPORARY TABLE stage_spans
 (
     project         LowCardinality(String),
     received_ms     UInt64,
     seq             UInt64,
+    is_sound        Bool,
     claimed         String,
     resource        LowCardinality(String),
     scope           LowCardinality(String),

@@ -102,7 +102,7 @@ class TestEmbedded:
         ((x, raw, moment, database),) = rows.rows
         assert (x, raw, database) == ("é'\0", b"ab\0", "mvtrace")
         assert moment.isoformat() == "2026-01-02T03:04:05+00:00"
-        assert list(rows.dicts())[0]["x"] == x
+        assert [row["x"] for row in rows.dicts()] == [x]
 
     def test_raw_gives_a_format_of_the_engine(self, store: Store) -> None:
         """

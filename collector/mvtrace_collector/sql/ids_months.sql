@@ -1,1 +1,0 @@
-SELECT DISTINCT month FROM stage_ids ORDER BY month

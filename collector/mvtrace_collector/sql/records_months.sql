@@ -1,1 +1,0 @@
-SELECT DISTINCT month FROM stage_records WHERE problem = '' ORDER BY month

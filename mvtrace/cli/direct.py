@@ -1,0 +1,54 @@
+"""A store, read directly (``--store DSN``): for when no collector runs.
+
+In: a DSN and a question. Out: what a collector would have answered. The database client is imported
+here, so a command that asks a collector never pays for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mvtrace.cli.errors import ExtraMissingError
+from mvtrace.explain.explainer import explain
+
+try:
+    from mvtrace.store.filters import parse_filter
+    from mvtrace.store.migrations import migrate
+    from mvtrace.store.opening import open_store
+    from mvtrace.store.reader import Reader
+except ImportError as error:
+    raise ExtraMissingError("embedded", str(error)) from error
+
+
+class DirectStore:
+    """The store at *dsn*, read by this process."""
+
+    def __init__(self, dsn: str, *, project: str | None = None) -> None:
+        self._dsn = dsn
+        self._project = project or "default"
+
+    def explanation(self, text: str, *, wait_s: float) -> dict[str, Any]:  # noqa: ARG002
+        """Return the explanation of the request that *text* names; nothing is waited for."""
+        with open_store(self._dsn, read_only=True) as store:
+            found = Reader(store, self._project).read(text)
+        return {**explain(found).to_dict(), "waited_s": 0.0}
+
+    def requests(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the requests that a filter lets through."""
+        wanted = parse_filter(texts, now_ms=time.time_ns() // 1_000_000)
+        with open_store(self._dsn, read_only=True) as store:
+            found = Reader(store, self._project).find(wanted)
+        return {"requests": found, "limit": wanted.limit}
+
+    def sql(self, statement: str, output: str) -> tuple[bytes, str]:
+        """Return the result of *statement* in the format *output*."""
+        with open_store(self._dsn, read_only=True) as store:
+            return store.raw(statement, None, output), output
+
+
+def migrate_store(dsn: str) -> list[str]:
+    """Apply the migrations that the store at *dsn* lacks; return their names."""
+    with open_store(dsn) as store:
+        return migrate(store)

@@ -1,0 +1,101 @@
+"""What a command writes to stdout: explanations, lists and query results in the form asked for.
+
+In: the JSON a collector sends, or the bytes of a query's result. Out: text, or bytes as they came.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+from mvtrace.cli.inert import inert
+from mvtrace.cli.markdown import report_markdown
+from mvtrace.cli.report import report_of
+from mvtrace.cli.text import report_text, table_text
+from mvtrace.cli.words import duration_words, time_words, version_words
+
+_FORMATS: Final = {
+    "table": "JSONCompactEachRowWithNames",
+    "csv": "CSV",
+    "json": "JSONEachRow",
+    "parquet": "Parquet",
+}
+_COLUMNS: Final = ("request", "time", "route", "status", "took", "version", "arm", "drift")
+_SHORT_WAIT_S: Final = 0.05
+
+
+def explanation_words(explanation: Mapping[str, Any], form: str, *, coloured: bool) -> str:
+    """Return an explanation as ``text``, ``json`` or ``markdown``."""
+    if form == "json":
+        return json.dumps(explanation, indent=2) + "\n"
+    report = report_of(explanation)
+    return report_markdown(report) if form == "markdown" else report_text(report, coloured=coloured)
+
+
+def note_wait(explanation: Mapping[str, Any]) -> None:
+    """Say on stderr that the answer was waited for, if it was."""
+    waited_s = explanation.get("waited_s", 0.0)
+    if waited_s > _SHORT_WAIT_S:
+        sys.stderr.write(f"(waited {waited_s:.1f} s for accepted data to be stored)\n")
+
+
+def requests_words(found: Mapping[str, Any], *, as_json: bool) -> str:
+    """Return a list of requests."""
+    if as_json:
+        return json.dumps(found, indent=2) + "\n"
+    requests = found["requests"]
+    if not requests:
+        return "No request matches.\n"
+    table = table_text(_COLUMNS, [_request_row(one) for one in requests])
+    if len(requests) == found["limit"]:
+        table += f"\n(the newest {found['limit']:,}; --limit shows more)\n"
+    return table
+
+
+def sql_format(form: str, *, header: bool) -> str:
+    """Return ClickHouse's name of an output format."""
+    return "CSVWithNames" if form == "csv" and header else _FORMATS[form]
+
+
+def write_result(body: bytes, *, form: str, expected: str, got: str) -> None:
+    """Write a query's result; one whose statement names a FORMAT is written as it came."""
+    if form == "table" and got == expected:
+        columns, *rows = [json.loads(line) for line in body.splitlines()] or [[]]
+        write(table_text(columns, [[_cell(value) for value in row] for row in rows]))
+    elif form == "json" and got == expected:
+        lines = body.decode(errors="replace").splitlines()
+        write("[" + ",\n ".join(lines) + "]\n")
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(body)
+
+
+def write(text: str) -> None:
+    """Write *text* to stdout, whatever its encoding can show."""
+    sys.stdout.flush()
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
+    sys.stdout.flush()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _request_row(request: Mapping[str, Any]) -> list[str]:
+    what = " ".join(filter(None, (request["service"], request["method"], request["route"])))
+    status = request["status_code"] or request["outcome"] or request["state"]
+    return [
+        request["request_id"],
+        time_words(request["time"]),
+        inert(what),
+        inert(status),
+        duration_words(request["duration_ns"]),
+        version_words(request["composite_version"]) if request["composite_version"] else "",
+        request["arm"] or "",
+        str(request["drift"] or ""),
+    ]

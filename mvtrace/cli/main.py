@@ -1,0 +1,225 @@
+"""``mvtrace``: arguments and exit codes, and nothing else.
+
+Exit codes: 0 done, 1 not found or a check failed, 2 wrong use, 3 store or collector unreachable.
+Results go to stdout, errors to stderr. What a command needs beyond this package is imported when it
+runs, so that ``mvtrace explain`` starts fast.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mvtrace.cli import listing, sources
+from mvtrace.cli.errors import CommandLineError, ExtraMissingError
+from mvtrace.cli.text import error_text
+from mvtrace.errors import MvtraceError
+from mvtrace.version import __version__
+
+URL = click.option("--url", metavar="URL", help="A collector (MVTRACE_URL, else 127.0.0.1:4318).")
+STORE = click.option(
+    "--store", metavar="DSN", help="Read this store directly, without a collector."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    r"""Say which exact system state gave an answer of an AI system.
+
+    \b
+    Example: mvtrace explain 01989f3c-2a4b-7c3d-8e5f-6a7b8c9d0e1f
+    """
+
+
+@cli.command()
+@click.argument("id")
+@URL
+@STORE
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    show_default=True,
+    help="Text for a person, JSON for a program, Markdown for a ticket.",
+)
+@click.option(
+    "--wait",
+    type=click.FloatRange(0, 5),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for a request that is accepted but not yet stored.",
+)
+def explain(**options: Any) -> None:
+    r"""Say which system state answered a request, what is proven, and what changed since.
+
+    ID is a request id, a trace id, a client's x-request-id or a provider's response id;
+    request:, trace:, x-request-id: or response: before it says which.
+
+    \b
+    Example: mvtrace explain x-request-id:checkout-4711 --format markdown
+    """
+    source = sources.source_of(options["url"], options["store"])
+    explanation = source.explanation(options["id"], wait_s=options["wait"])
+    form = "json" if options["as_json"] else options["form"]
+    listing.write(listing.explanation_words(explanation, form, coloured=_is_coloured()))
+    listing.note_wait(explanation)
+
+
+@cli.command()
+@click.option("--since", metavar="TIME", help="2026-08-22T11:00 (UTC), or 15m, 6h, 7d back.")
+@click.option("--until", metavar="TIME", help="As --since.")
+@click.option("--route", help="Exactly this route.")
+@click.option("--service")
+@click.option("--environment")
+@click.option("--version", metavar="HEX", help="Composite version: its first 8 digits or more.")
+@click.option("--error", is_flag=True, help="Only requests that failed.")
+@click.option("--conversation", metavar="ID")
+@click.option("--arm")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+@URL
+@STORE
+def find(*, url: str | None, store: str | None, as_json: bool, **wanted: Any) -> None:
+    r"""List requests, newest first.
+
+    \b
+    Example: mvtrace find --since 6h --route /ask --error
+    """
+    texts = {key: str(value) for key, value in wanted.items() if value not in (None, False)}
+    texts |= {"error": "1"} if wanted["error"] else {}
+    found = sources.source_of(url, store).requests(texts)
+    listing.write(listing.requests_words(found, as_json=as_json))
+
+
+@cli.command()
+@click.argument("query")
+@URL
+@STORE
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--header", is_flag=True, help="Begin csv with the names of the columns.")
+def sql(query: str, url: str | None, store: str | None, form: str, *, header: bool) -> None:
+    r"""Run one SELECT over the stored tables.
+
+    \b
+    Example: mvtrace sql "SELECT composite_version, count() FROM requests GROUP BY 1"
+    """
+    if form == "parquet" and sys.stdout.isatty():
+        raise CommandLineError("parquet is binary and stdout is a terminal.", hint="Add '> FILE'.")
+    body, output = sources.source_of(url, store).sql(query, listing.sql_format(form, header=header))
+    listing.write_result(
+        body, form=form, expected=listing.sql_format(form, header=header), got=output
+    )
+
+
+@cli.command()
+@click.option(
+    "--store",
+    metavar="DSN",
+    envvar="MVTRACE_STORE",
+    required=True,
+    help="chdb:///DIR or clickhouse://HOST:PORT (MVTRACE_STORE).",
+)
+def migrate(store: str) -> None:
+    r"""Bring a store's tables up to date; a collector does that by itself when it starts.
+
+    \b
+    Example: mvtrace migrate --store chdb:///var/lib/mvtrace
+    """
+    for name in sources.migrated(store):
+        click.echo(f"applied {name}")
+    click.echo("The tables are up to date.")
+
+
+@cli.command()
+@click.option("--store", metavar="DSN", help="chdb:///DIR or clickhouse://… (MVTRACE_STORE).")
+@click.option("--listen", metavar="HOST:PORT", help="Port 0 takes a free one.  [127.0.0.1:4318]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where the inbox lies, by default beside the store.",
+)
+@click.option("--allow-remote", is_flag=True, help="Listen on more than loopback without a key.")
+def collector(**options: Any) -> None:
+    r"""Take OpenTelemetry traces and logs, store them, answer questions.
+
+    \b
+    Example: mvtrace collector --store chdb:///var/lib/mvtrace --listen 127.0.0.1:4318
+    """
+    try:
+        from mvtrace_collector.app import serve  # noqa: PLC0415 (an extra)
+        from mvtrace_collector.config import CollectorConfig  # noqa: PLC0415
+    except ImportError as error:
+        raise ExtraMissingError("embedded", str(error)) from error
+    given = {key: value for key, value in options.items() if value}
+    serve(CollectorConfig.from_environ(**given))
+
+
+@cli.command()
+@click.option("--requests", type=click.IntRange(2), default=200, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the explanation as JSON.")
+@click.option("--serve", is_flag=True, help="Leave collector and server running.")
+def demo(*, requests: int, as_json: bool, serve: bool) -> None:
+    r"""Run a real small AI system with collector and server, and explain one of its answers.
+
+    \b
+    Example: mvtrace demo --requests 100
+    """
+    try:
+        from mvtrace.demo.run import run  # noqa: PLC0415 (an extra)
+    except ImportError as error:
+        raise ExtraMissingError("demo", str(error)) from error
+    sys.exit(run(requests=requests, as_json=as_json, serve=serve))
+
+
+@cli.command()
+def version() -> None:
+    """Print the version of mvtrace."""
+    click.echo(f"mvtrace {__version__}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    try:
+        result = cli.main(arguments, prog_name="mvtrace", standalone_mode=False)
+    except MvtraceError as error:
+        return _failed(error)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "mvtrace"
+        hint = f"'{command} --help' tells how."
+        return _failed(CommandLineError(error.format_message(), hint=hint))
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read stdout has enough; nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _failed(error: MvtraceError) -> int:
+    sys.stderr.write(error_text(error))
+    return error.exit_code
+
+
+def _is_coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,104 @@
+"""A collector, asked over plain HTTP: ``http.client`` only, so that a command starts fast.
+
+In: a URL and a question. Out: parsed JSON, or bytes of a query's result. Errors that the collector
+reports come out as they are; one that does not answer is a CollectorUnreachableError.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+from mvtrace.cli.errors import ReportedError
+from mvtrace.errors import CollectorUnreachableError, ConfigurationError
+
+DEFAULT_URL: Final = "http://127.0.0.1:4318"
+TIMEOUT_S: Final = 35.0
+"""Longer than any wait the collector does for us."""
+
+_STORE_ERROR: Final = re.compile(r"^Code: \d+\. DB::Exception: ")
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+
+
+class Collector:
+    """A collector at *url*, asked about one *project*."""
+
+    def __init__(self, url: str, *, api_key: str | None = None, project: str | None = None) -> None:
+        parts = urlsplit(url)
+        try:
+            self._port = parts.port
+        except ValueError:
+            self._port = 0
+        if parts.scheme not in ("http", "https") or not parts.hostname or self._port == 0:
+            raise ConfigurationError("--url", url, "it must be http://HOST:PORT")
+        self._secure = parts.scheme == "https"
+        self._host = parts.hostname
+        self._path = parts.path.rstrip("/")
+        self._url = url
+        self._key = api_key
+        self._project = {"project": project} if project else {}
+
+    def explanation(self, text: str, *, wait_s: float) -> dict[str, Any]:
+        """Return the explanation of the request that *text* names."""
+        query = {"id": text, "wait": f"{wait_s:g}", **self._project}
+        return self._json("/api/v1/explanation", query)
+
+    def requests(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the requests that a filter lets through."""
+        return self._json("/api/v1/requests", {**texts, **self._project})
+
+    def sql(self, statement: str, output: str) -> tuple[bytes, str]:
+        """Return the result of *statement* and its format: *output*, unless it names one."""
+        query = {"default_format": output, **self._project}
+        status, headers, body = self._ask("POST", "/sql", query, statement.encode())
+        if status != _OK:
+            raise _reported(status, body, f"{self._url}/sql")
+        return body, headers.get("X-ClickHouse-Format", output)
+
+    def _json(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        status, _, body = self._ask("GET", path, query, None)
+        if status != _OK:
+            raise _reported(status, body, self._url + path)
+        try:
+            return dict(json.loads(body))
+        except ValueError as error:
+            raise CollectorUnreachableError(self._url, "its answer is no JSON") from error
+
+    def _ask(
+        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=TIMEOUT_S)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        try:
+            connection.request(method, f"{self._path}{path}?{urlencode(query)}", body, headers)
+            reply = connection.getresponse()
+            return reply.status, reply.headers, reply.read()
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise CollectorUnreachableError(self._url, reason) from error
+        finally:
+            connection.close()
+
+
+def _reported(status: int, body: bytes, where: str) -> ReportedError:
+    """Return what a collector reported: JSON from its API, text from its SQL endpoint."""
+    text = body.decode(errors="replace").strip()
+    try:
+        error = json.loads(text)["error"]
+        code, message, hint = str(error["code"]), str(error["message"]), error.get("hint")
+        exit_code = error.get("exit_code")
+    except (ValueError, TypeError, KeyError):
+        code = "statement-failed" if _STORE_ERROR.match(text) else "collector"
+        message = _STORE_ERROR.sub("", text) or f"{where} answered with status {status}."
+        hint, exit_code = None, None
+        if status == _NOT_FOUND and code == "collector":
+            hint = "Is this the URL of a mvtrace collector?"
+        elif code == "statement-failed":
+            exit_code = 2
+    return ReportedError(code, message, hint=hint, exit_code=exit_code, status=status)

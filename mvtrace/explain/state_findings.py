@@ -1,0 +1,164 @@
+"""Findings about the state that served: drift, parts nobody declared, what is proven or missing.
+
+In: :class:`Evidence` and its :class:`CompositeView`. Out: findings, the gravest kind first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from mvtrace.digest import COMPOSITE_DOMAIN, digest_of
+from mvtrace.explain.codes import counted, finding
+from mvtrace.explain.evidence import Evidence
+from mvtrace.explain.explanation import ComponentView, CompositeView, Finding, short
+
+_SEEN: Final = {"index": "queried", "prompt": "rendered", "router": "decided with"}
+"""How a kind of component is used, for the sentence about its drift."""
+
+
+def state_findings(evidence: Evidence, composite: CompositeView) -> Iterator[Finding]:
+    """Yield what is to be said about the composite version and its components."""
+    for component in composite.components:
+        yield from _drift(component)
+    yield from _undeclared(composite)
+    yield from _served_models(evidence)
+    yield from _composite(evidence, composite)
+    yield from _contents(composite)
+    yield from _fallbacks(evidence)
+
+
+def _drift(component: ComponentView) -> Iterator[Finding]:
+    """Yield a finding for each fact of a slot that is not what was declared."""
+    slot = f"{component.kind} {component.name}"
+    for drift in component.drift:
+        seen, declared = drift["observed"], drift["expected"]
+        verb = _SEEN.get(component.kind, "seen")
+        if drift["what"] == "model_served":
+            text = f"{slot}: served {seen!r} but the composite declares {declared!r}"
+        elif drift["what"] == "fingerprint":
+            text = f"{slot}: the provider's fingerprint is {seen!r}, declared is {declared!r}"
+        else:
+            text = f"{slot}: {verb} as {short(seen)} but the composite declares {short(declared)}"
+        if component.kind == "index" and drift["what"] != "model_served":
+            text += "; it was changed without a new version"
+        yield finding("drift", text + ".", kind=component.kind, name=component.name, **drift)
+
+
+def _undeclared(composite: CompositeView) -> Iterator[Finding]:
+    if not composite.registered:
+        return
+    for component in composite.components:
+        if component.expected is None and component.digest is not None:
+            yield finding(
+                "undeclared_component",
+                f"{component.kind} {component.name}: used as {short(component.digest)}, "
+                "but the composite declares no such component.",
+                kind=component.kind,
+                name=component.name,
+                observed=component.observed,
+            )
+
+
+def _served_models(evidence: Evidence) -> Iterator[Finding]:
+    record = evidence.own
+    for call in record.calls if record else ():
+        asked, served = call.model_requested, call.model_served
+        if asked and served and asked != served:
+            yield finding(
+                "served_model_differs",
+                f"{call.kind} {call.name}: asked for {asked!r}, {served!r} answered.",
+                requested=asked,
+                served=served,
+                span_id=call.span_id,
+            )
+
+
+def _composite(evidence: Evidence, composite: CompositeView) -> Iterator[Finding]:
+    version, stored = composite.version, evidence.composite
+    if version is None:
+        if evidence.record is not None and evidence.record.record is not None:
+            yield finding(
+                "composite_unknown",
+                "The record names no composite version: what is shown is what was observed.",
+            )
+        return
+    if composite.basis == "inferred":
+        yield finding(
+            "composite_inferred",
+            f"Version {short(version)} is known only from the stamps on "
+            f"{counted(len(evidence.spans), 'span')}.",
+            version=version,
+        )
+    if stored is None:
+        yield finding(
+            "composite_not_registered",
+            f"Version {short(version)} is not registered: its components are not known.",
+            version=version,
+        )
+    elif digest_of(COMPOSITE_DOMAIN, stored.body) != f"sha256:{version}" or not stored.manifest:
+        yield finding(
+            "composite_damaged",
+            f"The stored manifest of version {short(version)} does not hash to it.",
+            version=version,
+        )
+
+
+def _contents(composite: CompositeView) -> Iterator[Finding]:
+    """Yield what re-hashing found, one finding for each state of content."""
+    by_state: dict[str, list[ComponentView]] = {}
+    for component in composite.components:
+        if component.digest is not None:
+            by_state.setdefault(component.content, []).append(component)
+    for component in by_state.get("damaged", ()):
+        yield finding(
+            "component_damaged",
+            f"{component.kind} {component.name}: what is stored does not hash to "
+            f"{short(component.digest)}.",
+            **_named([component]),
+        )
+    # An undeclared part was never registered; that is said already.
+    absent = [one for one in by_state.get("absent", ()) if one.digest == one.expected]
+    if absent:
+        yield finding(
+            "component_missing",
+            f"{counted(len(absent), 'component')} known by digest only, no body is stored: "
+            f"{_listed(absent)}.",
+            **_named(absent),
+        )
+    if partly := by_state.get("digest_only"):
+        yield finding(
+            "content_missing",
+            f"The content of {counted(len(partly), 'component')} is not stored, its digest is: "
+            f"{_listed(partly)}.",
+            **_named(partly),
+        )
+    if whole := by_state.get("verified"):
+        total = sum(len(group) for group in by_state.values())
+        yield finding(
+            "content_verified",
+            f"{len(whole)} of {counted(total, 'component')} hashed again to their digests.",
+            **_named(whole),
+        )
+
+
+def _fallbacks(evidence: Evidence) -> Iterator[Finding]:
+    record = evidence.own
+    for decision in record.router_decisions if record else ():
+        if decision.fallbacks:
+            yield finding(
+                "fallback_used",
+                f"router {decision.name}: {' and '.join(decision.fallbacks)} tried before "
+                f"{decision.chosen or 'nothing'} answered.",
+                router=decision.name,
+                fallbacks=list(decision.fallbacks),
+                chosen=decision.chosen,
+            )
+
+
+def _listed(components: list[ComponentView]) -> str:
+    return ", ".join(f"{component.kind} {component.name}" for component in components)
+
+
+def _named(components: list[ComponentView]) -> Mapping[str, Any]:
+    return {"components": [f"{component.kind}/{component.name}" for component in components]}

@@ -1,0 +1,302 @@
+"""Gather the evidence of one request: its record and spans, then what these name.
+
+In: a request id. Out: :class:`Evidence`, or None where nothing is stored under it. Each step is one
+point query; what a step needs decides the order. Which request is meant is the reader's to find.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from mvtrace.explain.evidence import (
+    Evidence,
+    RequestHead,
+    SharedId,
+    StoredRecord,
+    StoredSpan,
+    content_digests,
+)
+from mvtrace.ids import format_uuid7, unix_ms_of
+from mvtrace.records import RequestRecord
+from mvtrace.semconv import (
+    ALIAS_RESPONSE_ID,
+    ALIAS_TRACE_ID,
+    EVENT_COMPONENT,
+    EVENT_COMPOSITE,
+    EVENT_CONTENT,
+)
+from mvtrace.store import rows
+from mvtrace.store.registry import Registry
+from mvtrace.store.request_ids import Alias
+from mvtrace.store.siphash import siphash64
+from mvtrace.store.statements import Statements
+
+MAX_SPANS: Final = 2_000
+RECENT: Final = 16
+"""How many of the newest requests tell what serves now: one of them will have asked each index."""
+MAX_HOPS: Final = 8
+"""How far an answer made from a cached answer made from a cached answer is followed."""
+
+MAX_RELATED: Final = 200
+"""Requests of one trace that are looked at."""
+
+CHILD_SKEW_MS: Final = 2_000
+"""Clocks of calling and called hosts may differ by this much."""
+MAX_CHILD_SPAN_MS: Final = 600_000
+"""Requests called later than this after the start are not looked for."""
+
+
+_WORKERS: Final = ThreadPoolExecutor(4, thread_name_prefix="mvtrace-read")
+"""Runs queries beside one another; tasks are single look-ups and never wait for each other."""
+
+
+class Gathering:
+    """Fetches evidence, one request at a time; safe for several threads."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._run = statements.run
+        self._registry = Registry(statements)
+
+    def evidence(self, request_id: str) -> Evidence | None:
+        """Return everything stored about *request_id*, or None where nothing is."""
+        core = self._core(request_id)
+        if core is None:
+            return None
+        shared_later = _WORKERS.submit(self._shared, core)
+        recent_later = _WORKERS.submit(self._recent, core)
+        found = self._with_notes(self._with_registry(core))
+        found = self._with_now(dataclasses.replace(found, recent=recent_later.result()))
+        shared = shared_later.result()
+        found, heads = self._united(found, shared)
+        parent = found.own.parent_request_id if found.own else None
+        found = dataclasses.replace(
+            found,
+            parent=heads.get(parent or ""),
+            shared_ids=_unrelated(shared, found, heads),
+            origins=self._origins(found),
+        )
+        if found.changes:
+            found = dataclasses.replace(found, first_seen=self._first_seen(found))
+        return found
+
+    def heads(self, ids: Iterable[str]) -> dict[str, RequestHead]:
+        """Return the first lines about those of *ids* that have a record, newest first."""
+        wanted = [hexadecimal(one) for one in ids]
+        if not wanted:
+            return {}
+        return rows.request_heads(self._run("request_heads", request_ids=wanted).rows)
+
+    def aliased(self, aliases: Sequence[Alias]) -> dict[Alias, list[str]]:
+        """Return the requests that carry each of *aliases*, newest first; no kind means any."""
+        if not aliases:
+            return {}
+        hashes = sorted({siphash64(alias.value) for alias in aliases})
+        found: dict[Alias, dict[str, None]] = {}
+        for kind, value, raw in self._run("shared_aliases", hashes=hashes).rows:
+            for alias in (Alias(kind, value), Alias("", value)):
+                if alias in aliases:
+                    found.setdefault(alias, {})[rows.id_text(raw)] = None
+        return {alias: list(ids) for alias, ids in found.items()}
+
+    def _core(self, request_id: str) -> Evidence | None:
+        """Return record and spans alone."""
+        record_later = _WORKERS.submit(self._stored_record, request_id)
+        spans, cut = self._spans(request_id)
+        record = record_later.result()
+        if record is None and not spans:
+            return None
+        return Evidence(request_id=request_id, record=record, spans=spans, spans_cut=cut)
+
+    def _stored_record(self, request_id: str) -> StoredRecord | None:
+        found = self._run("request_record", request_id=hexadecimal(request_id))
+        return rows.stored_record(found.rows)
+
+    def _spans(self, request_id: str) -> tuple[tuple[StoredSpan, ...], bool]:
+        limit = 2 * MAX_SPANS  # until they are merged, spans sent twice have two rows
+        found = self._run("request_spans", request_id=hexadecimal(request_id), limit=limit)
+        spans = rows.stored_spans(found.dicts(), request_id)
+        is_cut = len(spans) > MAX_SPANS or len(found.rows) == limit
+        return tuple(spans[:MAX_SPANS]), is_cut
+
+    def _shared(self, found: Evidence) -> dict[Alias, list[str]]:
+        """Return the other requests that carry each of the request's other ids."""
+        carried = self.aliased(_other_ids(found))
+        others = {
+            alias: [one for one in ids if one != found.request_id] for alias, ids in carried.items()
+        }
+        return {alias: ids for alias, ids in others.items() if ids}
+
+    def _recent(self, found: Evidence) -> tuple[RequestRecord, ...]:
+        record = found.own
+        if record is None:
+            return ()
+        result = self._run(
+            "recent_records",
+            request_id=hexadecimal(found.request_id),
+            service=record.service or "",
+            environment=record.environment or "",
+            limit=2 * RECENT,
+        )
+        return rows.newest_records(result.rows, RECENT)
+
+    def _with_registry(self, found: Evidence) -> Evidence:
+        """Return *found* with its composite and components, content hashed again."""
+        observed = found.state_then.observed.values()
+        parts = self._registry.parts(found.composite_version, observed)
+        return dataclasses.replace(
+            found,
+            composites=parts.composites,
+            components=parts.components,
+            contents=parts.contents,
+        )
+
+    def _with_now(self, found: Evidence) -> Evidence:
+        """Return *found* with the composite that serves now, if that is another one."""
+        version = found.newest.composite_version if found.newest else None
+        if version is None or version in found.composites:
+            return found
+        now = self._registry.parts(version)
+        return dataclasses.replace(found, composites={**now.composites, **found.composites})
+
+    def _united(
+        self, found: Evidence, shared: Mapping[Alias, list[str]]
+    ) -> tuple[Evidence, dict[str, RequestHead]]:
+        """Return *found* with the spans of ids that were minted for parts of its trace.
+
+        Also the first lines about the requests of its trace, and about the one that called it.
+        """
+        in_trace = [one for key in shared if key.kind == ALIAS_TRACE_ID for one in shared[key]]
+        record = found.own
+        parent = [record.parent_request_id] if record and record.parent_request_id else []
+        heads = self.heads([*in_trace[:MAX_RELATED], *parent])
+        united = tuple(one for one in dict.fromkeys(in_trace[:MAX_RELATED]) if one not in heads)
+        more = [self._spans(one) for one in united]
+        return (
+            dataclasses.replace(
+                found,
+                united_ids=united,
+                spans=(*found.spans, *(span for spans, _ in more for span in spans)),
+                spans_cut=found.spans_cut or any(cut for _, cut in more),
+            ),
+            heads,
+        )
+
+    def _with_notes(self, found: Evidence) -> Evidence:
+        """Return *found* with its events, the requests it called, and what was turned away."""
+        started_ms = unix_ms_of(found.request_id)
+        ended_ms = (found.own.ended_at or 0) // 1_000_000 if found.own else 0
+        last_ms = min(max(ended_ms, started_ms), started_ms + MAX_CHILD_SPAN_MS) + CHILD_SKEW_MS
+        result = self._run(
+            "request_notes",
+            request_id=hexadecimal(found.request_id),
+            first_child=hexadecimal(lowest_id(started_ms - CHILD_SKEW_MS)),
+            last_child=hexadecimal(highest_id(last_ms)),
+            subjects=_quarantine_subjects(found),
+        ).rows
+        children = [rows.child_head(row) for row in result if row[0] == "child"]
+        events = [rows.stored_event(row) for row in result if row[0] == "event"]
+        return dataclasses.replace(
+            found,
+            events=tuple(sorted(events, key=lambda event: event.time)),
+            children=tuple({child.request_id: child for child in children}.values()),
+            quarantine=tuple(rows.quarantine_note(row) for row in result if row[0] == "quarantine"),
+        )
+
+    def _origins(self, found: Evidence) -> tuple[tuple[str, Evidence | None], ...]:
+        """Follow where a cached answer came from, up to the request that really spoke."""
+        hops: list[tuple[str, Evidence | None]] = []
+        seen = {found.request_id}
+        origin = _cache_origin(found)
+        while origin and origin not in seen and len(hops) < MAX_HOPS:
+            seen.add(origin)
+            core = self._core(origin)
+            hops.append((origin, self._with_registry(core) if core else None))
+            origin = _cache_origin(core) if core else None
+        return tuple(hops)
+
+    def _first_seen(self, found: Evidence) -> dict[str, int]:
+        """Return when a later request first ran with each digest or name that is new."""
+        record = found.own
+        values = sorted({change.now for change in found.changes if change.now})
+        if record is None or not values:
+            return {}
+        versions: dict[str, list[str]] = dict(self._run("versions_with", digests=values).rows)
+        result = self._run(
+            "first_seen",
+            request_id=hexadecimal(found.request_id),
+            service=record.service or "",
+            environment=record.environment or "",
+            versions=list(versions),
+            values=values,
+        )
+        first: dict[str, int] = {}
+        for version, snapshots, served, seen in result.rows:  # the earliest first
+            for value in (*versions.get(version or "", ()), *snapshots, *served):
+                first.setdefault(value, seen)
+        return {value: first[value] for value in values if value in first}
+
+
+def hexadecimal(request_id: str) -> str:
+    """Return a request id as the 32 hex digits the statements take."""
+    return request_id.replace("-", "")
+
+
+def lowest_id(unix_ms: int) -> str:
+    """Return the lowest request id of a millisecond."""
+    return format_uuid7(max(0, unix_ms), 0)
+
+
+def highest_id(unix_ms: int) -> str:
+    """Return the highest request id of a millisecond."""
+    return format_uuid7(unix_ms, (1 << 74) - 1)
+
+
+def _other_ids(found: Evidence) -> list[Alias]:
+    """Return the request's other ids: those of its record, else the traces of its spans."""
+    record = found.own
+    if record is None:
+        traces = dict.fromkeys(span.trace_id for span in found.spans)
+        return [Alias(ALIAS_TRACE_ID, trace_id) for trace_id in traces]
+    own = [Alias(ALIAS_TRACE_ID, record.trace_id)] if record.trace_id else []
+    responses = {call.response_id for call in record.calls if call.response_id}
+    return [
+        *own,
+        *(Alias(alias.kind, alias.value) for alias in record.aliases),
+        *(Alias(ALIAS_RESPONSE_ID, one) for one in sorted(responses)),
+    ]
+
+
+def _unrelated(
+    shared: Mapping[Alias, list[str]], found: Evidence, heads: Mapping[str, RequestHead]
+) -> tuple[SharedId, ...]:
+    """Return the ids this request shares with requests that it neither called nor was called by."""
+    record = found.own
+    family = {child.request_id for child in found.children} | set(found.united_ids)
+    family |= {one for one, head in heads.items() if head.parent_request_id == found.request_id}
+    if record and record.parent_request_id:
+        family.add(record.parent_request_id)
+    others = {key: [one for one in ids if one not in family] for key, ids in shared.items()}
+    return tuple(SharedId(*key, tuple(ids)) for key, ids in others.items() if ids)
+
+
+def _quarantine_subjects(found: Evidence) -> list[str]:
+    """Return what the quarantine calls this request, its version and what these name."""
+    declared = (found.state_then.declared or {}).values()
+    return [
+        hexadecimal(found.request_id),
+        *(f"{EVENT_COMPOSITE} {version}" for version in (found.composite_version,) if version),
+        *(f"{EVENT_COMPONENT} {digest}" for digest in declared),
+        *(f"{EVENT_CONTENT} {digest}" for digest in content_digests(found.components)),
+    ]
+
+
+def _cache_origin(found: Evidence) -> str | None:
+    """Return the request whose state made the answer, if it came from a cache."""
+    record = found.own
+    if record is None:
+        return None
+    from_calls = [call.cache_origin for call in record.calls if call.cache_origin]
+    return record.cache_origin or (from_calls[-1] if from_calls else None)

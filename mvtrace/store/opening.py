@@ -1,0 +1,139 @@
+"""Open a store from its DSN: the only place that makes clickhouse-connect clients.
+
+In: a DSN. Out: a ``Store`` whose connections have the database as default and times in UTC.
+chDB is imported only for an embedded store; no table is made here (see ``migrations``).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from mvtrace.errors import ConfigurationError, StatementFailedError, StoreUnreachableError
+from mvtrace.store.dsn import StoreDsn, parse_dsn
+from mvtrace.store.failures import reason_of, unreachable
+from mvtrace.store.lock import DirectoryLock
+from mvtrace.store.session import Session
+from mvtrace.store.store import Store
+
+# What it logs it also raises; without a handler Python would print it.
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
+
+_UNKNOWN_DATABASE: Final = 81
+
+SQL_PATH: Final = "/sql"
+"""Where a collector answers in ClickHouse's HTTP dialect."""
+
+
+def open_store(
+    dsn: str,
+    *,
+    owner_url: str | None = None,
+    read_only: bool = False,
+    api_key: str | None = None,
+) -> Store:
+    """Return the store at *dsn*, its connection proven.
+
+    *owner_url* is told to whoever finds an embedded store in use; *read_only* makes the engine
+    refuse writes; *api_key* is the bearer token for a collector.
+
+    Raises:
+        ConfigurationError: *dsn* is no address of a store.
+        StoreInUseError: another process owns the embedded store.
+        UnavailableError: the store does not answer.
+
+    """
+    parsed = parse_dsn(dsn)
+    settings = {"readonly": "2"} if read_only and parsed.kind != "collector" else {}
+    if parsed.kind == "embedded":
+        return _open_embedded(parsed, owner_url=owner_url, settings=settings)
+    options = _collector_options(parsed, api_key) if parsed.kind == "collector" else {}
+    store = Store(parsed, _over_http(parsed, options), settings=settings)
+    _prove(store)
+    return store
+
+
+def _open_embedded(dsn: StoreDsn, *, owner_url: str | None, settings: dict[str, str]) -> Store:
+    directory = (dsn.directory or Path()).resolve()
+    lock = DirectoryLock(directory, owner_url=owner_url)
+    store = Store(dsn, _in_process(dsn, directory), settings=settings, lock=lock)
+    try:
+        with store.unrestricted_session() as session:
+            session.command(f"CREATE DATABASE IF NOT EXISTS {dsn.database}", use_database=False)
+            _prove(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _prove(store: Store) -> None:
+    try:
+        _answers(store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _answers(store: Store) -> None:
+    """Ask once; a server without the database gets it, since it refuses even ``SELECT 1``."""
+    try:
+        store.ping()
+    except StatementFailedError as error:
+        if store.kind != "server" or error.store_code != _UNKNOWN_DATABASE:
+            raise
+        with store.unrestricted_session() as session:
+            session.command(f"CREATE DATABASE IF NOT EXISTS {store.database}", use_database=False)
+        store.ping()
+
+
+def _in_process(dsn: StoreDsn, directory: Path) -> Callable[[], Session]:
+    def connect() -> Session:
+        return _connected(dsn, {"interface": "chdb", "path": str(directory)})
+
+    return connect
+
+
+def _over_http(dsn: StoreDsn, options: dict[str, Any]) -> Callable[[], Session]:
+    def connect() -> Session:
+        address = {"interface": dsn.interface, "host": dsn.host, "port": dsn.port}
+        login = {"username": dsn.username, "password": dsn.password} if dsn.username else {}
+        return _connected(dsn, {**address, **login, **options, "query_retries": 0})
+
+    return connect
+
+
+def _collector_options(dsn: StoreDsn, api_key: str | None) -> dict[str, Any]:
+    if dsn.username:
+        raise ConfigurationError(
+            "The store DSN", str(dsn), "a collector takes an API key, not a user"
+        )
+    return {"proxy_path": SQL_PATH, "access_token": api_key}
+
+
+def _connected(dsn: StoreDsn, options: dict[str, Any]) -> Session:
+    with _opening(dsn):
+        client = clickhouse_connect.get_client(**options, tz_mode="aware")
+        # Named only now: before the first migration the database does not exist.
+        client.database = dsn.database
+        return Session(client, dsn)
+
+
+@contextmanager
+def _opening(dsn: StoreDsn) -> Iterator[None]:
+    """Whatever keeps a connection from opening means that the store does not answer."""
+    try:
+        yield
+    except ClickHouseError as error:
+        raise unreachable(dsn, reason_of(error)) from error
+    except ImportError as error:
+        raise StoreUnreachableError(
+            str(dsn),
+            f"the embedded engine is not installed ({error}); pip install 'mvtrace[embedded]'",
+        ) from error

@@ -1,0 +1,308 @@
+"""Rows of the reader's queries as values: one function a kind of row, and nothing is fetched.
+
+In: tuples in the order of the columns in ``sql/*.sql``. Out: the parts of :class:`Evidence`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from mvtrace.explain.evidence import (
+    ContentCheck,
+    QuarantineNote,
+    RequestHead,
+    StoredComposite,
+    StoredEvent,
+    StoredRecord,
+    StoredSpan,
+    time_text,
+)
+from mvtrace.records import RequestRecord
+from mvtrace.store.request_ids import dashed
+
+Row = Sequence[Any]
+
+_SPAN_COLUMNS: Final = (
+    "name",
+    "kind",
+    "started_at",
+    "duration_ns",
+    "status_code",
+    "status_message",
+    "service",
+    "environment",
+    "composite_version",
+    "arm",
+    "operation",
+    "provider",
+    "model_requested",
+    "model_served",
+    "response_id",
+    "input_tokens",
+    "output_tokens",
+    "error_type",
+)
+"""Columns of a span whose values are the fields of the same name."""
+
+LISTED: Final = (
+    "service",
+    "environment",
+    "protocol",
+    "method",
+    "route",
+    "state",
+    "outcome",
+    "status_code",
+    "error_type",
+    "duration_ns",
+    "arm",
+    "composite_version",
+    "composite_name",
+    "conversation_id",
+    "calls",
+    "input_tokens",
+    "output_tokens",
+    "drift",
+)
+"""Columns of a listed request that are shown as they are."""
+
+
+def record_of(body: str | bytes) -> RequestRecord | None:
+    """Return the record of *body*, or None where this version cannot read it."""
+    try:
+        return RequestRecord.from_bytes(body)
+    except ValueError:
+        return None
+
+
+def stored_record(found: Iterable[Row]) -> StoredRecord | None:
+    """Return the newest revision among the rows of ``request_record.sql``."""
+    newest = max(found, key=lambda row: (row[2], row[3]), default=None)
+    if newest is None:
+        return None
+    body, digest, revision, received_ms = newest
+    raw = raw_bytes(body)
+    return StoredRecord(
+        body=raw,
+        digest=f"sha256:{raw_bytes(digest).hex()}",
+        revision=revision,
+        received_at=received_ms * 1_000_000,
+        record=record_of(raw),
+    )
+
+
+def newest_records(found: Iterable[Row], limit: int) -> tuple[RequestRecord, ...]:
+    """Return the records of the rows of ``recent_records.sql``: one a request, newest first."""
+    bodies: dict[Any, tuple[int, Any]] = {}
+    for request_id, revision, body in found:
+        if request_id not in bodies or bodies[request_id][0] < revision:
+            bodies[request_id] = (revision, body)
+    parsed = [record_of(body) for _, body in list(bodies.values())[:limit]]
+    return tuple(record for record in parsed if record is not None)
+
+
+def stored_spans(found: Iterable[Mapping[str, Any]], request_id: str) -> list[StoredSpan]:
+    """Return the rows of ``request_spans.sql``, each span once, in the order they started."""
+    newest: dict[tuple[bytes, bytes], Mapping[str, Any]] = {}
+    for row in found:
+        key = (row["trace_id"], row["span_id"])
+        if key not in newest or newest[key]["received_at"] <= row["received_at"]:
+            newest[key] = row
+    spans = [_stored_span(row, request_id) for row in newest.values()]
+    return sorted(spans, key=lambda span: span.started_at)
+
+
+def request_heads(found: Iterable[Row]) -> dict[str, RequestHead]:
+    """Return the rows of ``request_heads.sql`` by request id, newest first."""
+    newest: dict[bytes, Row] = {}
+    for row in found:
+        key = raw_bytes(row[0])
+        if key not in newest or newest[key][1] <= row[1]:
+            newest[key] = row
+    heads = [_request_head(newest[key]) for key in sorted(newest, reverse=True)]
+    return {head.request_id: head for head in heads}
+
+
+def id_text(raw: str | bytes) -> str:
+    """Return a request id as it is stored, 16 bytes, as text."""
+    return dashed(raw_bytes(raw).hex())
+
+
+def raw_bytes(value: str | bytes) -> bytes:
+    """Return a String or FixedString as bytes, however the client gave it."""
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def stored_event(row: Row) -> StoredEvent:
+    """Return an ``event`` row of ``request_notes.sql``."""
+    _, span_id, at, (name, attributes) = row
+    return StoredEvent(
+        time=at,
+        name=name,
+        span_id=span_id.lower() if span_id.strip("0") else None,
+        attributes=json_values(orjson.loads(attributes)),
+    )
+
+
+def child_head(row: Row) -> RequestHead:
+    """Return a ``child`` row of ``request_notes.sql``."""
+    _, request, at, (service, environment, method, route) = row
+    return RequestHead(
+        request_id=dashed(request),
+        started_at=at,
+        service=service,
+        environment=environment,
+        method=method or None,
+        route=route or None,
+    )
+
+
+def quarantine_note(row: Row) -> QuarantineNote:
+    """Return a ``quarantine`` row of ``request_notes.sql``."""
+    _, subject, at, (reason, detail) = row
+    return QuarantineNote(subject=subject, reason=reason, detail=detail, received_at=at)
+
+
+def content_checks(found: Iterable[Row]) -> dict[str, ContentCheck]:
+    """Return the rows of ``contents.sql`` by digest; a row that does not hash wins, to be seen."""
+    checks: dict[str, ContentCheck] = {}
+    for digest, recomputed, size in found:
+        check = ContentCheck(f"sha256:{raw_bytes(recomputed).hex()}", size)
+        if digest not in checks or check.recomputed != digest:
+            checks[digest] = check
+    return checks
+
+
+def registry(found: Iterable[Row]) -> tuple[dict[str, StoredComposite], dict[str, bytes]]:
+    """Return the rows of ``registry.sql``: composites by version, component bodies by digest."""
+    composites: dict[str, StoredComposite] = {}
+    components: dict[str, bytes] = {}
+    for what, key, title, body, labels, _ in sorted(found, key=lambda row: row[5]):
+        if what == "composite":
+            composites[key] = StoredComposite(
+                version=key, name=title, body=raw_bytes(body), labels=dict(labels)
+            )
+        else:
+            components[key] = raw_bytes(body)
+    return composites, components
+
+
+def listed_request(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of ``find_requests.sql`` as plain JSON values."""
+    return {
+        "request_id": row["request"],
+        "time": time_text(row["started"]),
+        **{key: row[key] for key in LISTED},
+        "models_served": list(row["models_served"]),
+    }
+
+
+def head_text(head: RequestHead) -> str:
+    """Return one line about a request for a list in an error message."""
+    parts = (
+        head.request_id,
+        second_text(head.started_at),
+        head.service,
+        head.method,
+        head.route,
+        str(head.status_code or head.outcome or ""),
+    )
+    return "  ".join(part for part in parts if part)
+
+
+def second_text(unix_nano: int) -> str:
+    """Return a time to the second, for a sentence."""
+    return f"{datetime.fromtimestamp(unix_nano // 10**9, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def json_values(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return a Map whose values are JSON text as plain values; what is no JSON stays text."""
+    return {key: _json_value(text) for key, text in texts.items()}
+
+
+def _json_value(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all attributes of a span by key, each in its own type."""
+    typed: Iterable[tuple[str, Any]] = (
+        *row["attributes_string"].items(),
+        *row["attributes_int"].items(),
+        *((key, _finite(value)) for key, value in row["attributes_double"].items()),
+        *row["attributes_bool"].items(),
+        *json_values(row["attributes_json"]).items(),
+    )
+    return dict(sorted(typed))
+
+
+def _finite(value: float) -> Any:
+    """Return a double as JSON can hold it: NaN and infinity tagged, as in the Maps of JSON text."""
+    if math.isfinite(value):
+        return value
+    return {"$double": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
+
+
+def _stored_span(row: Mapping[str, Any], request_id: str) -> StoredSpan:
+    parent = raw_bytes(row["parent_span_id"])
+    return StoredSpan(
+        request_id=request_id,
+        span_id=raw_bytes(row["span_id"]).hex(),
+        parent_span_id=parent.hex() if any(parent) else None,
+        trace_id=raw_bytes(row["trace_id"]).hex(),
+        scope=row["scope_name"],
+        attributes=_attributes(row),
+        events=tuple(
+            {"time": _moment(at), "name": name, "attributes": json_values(attributes)}
+            for at, name, attributes in map(_values, row["events"])
+        ),
+        links=tuple(_link(_values(link)) for link in row["links"]),
+        dropped=row["dropped_attributes"] + row["dropped_events"] + row["dropped_links"],
+        content_removed=tuple(row["content_removed"]),
+        flags=tuple(row["flags"]),
+        **{key: row[key] for key in _SPAN_COLUMNS},
+    )
+
+
+def _values(value: Any) -> tuple[Any, ...]:
+    """Return a named tuple of the engine as a plain one, however the client gave it."""
+    return tuple(value.values()) if isinstance(value, Mapping) else tuple(value)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def _link(values: tuple[Any, ...]) -> dict[str, Any]:
+    return {
+        "trace_id": raw_bytes(values[0]).hex(),
+        "span_id": raw_bytes(values[1]).hex(),
+        "attributes": json_values(values[-1]),
+    }
+
+
+def _request_head(row: Row) -> RequestHead:
+    request, _, started, service, environment, method, route, status, outcome, version, arm, up = (
+        row
+    )
+    return RequestHead(
+        request_id=id_text(request),
+        started_at=started,
+        service=service,
+        environment=environment,
+        method=method,
+        route=route,
+        status_code=status,
+        outcome=outcome,
+        composite_version=version,
+        arm=arm,
+        parent_request_id=id_text(up) if up else None,
+    )

@@ -1,0 +1,41 @@
+-- The spans of one request. A span stored twice has two rows until they are merged.
+SELECT
+    span_id,
+    parent_span_id,
+    trace_id,
+    name,
+    kind,
+    toUnixTimestamp64Nano(start_time) AS started_at,
+    duration_ns,
+    status_code,
+    status_message,
+    service,
+    environment,
+    scope_name,
+    composite_version,
+    arm,
+    operation,
+    provider,
+    model_requested,
+    model_served,
+    response_id,
+    input_tokens,
+    output_tokens,
+    error_type,
+    attributes_string,
+    attributes_int,
+    attributes_double,
+    attributes_bool,
+    attributes_json,
+    events,
+    links,
+    dropped_attributes,
+    dropped_events,
+    dropped_links,
+    content_removed,
+    flags,
+    received_at
+FROM spans
+WHERE project = {project:String}
+    AND request_id = unhex({request_id:String})
+LIMIT {limit:UInt32}

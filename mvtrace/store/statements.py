@@ -1,0 +1,38 @@
+"""The reader's statements: files in ``sql/``, run with server-side parameters for one project.
+
+In: the name of a file and its parameters. Out: rows. Every statement has the project in its WHERE;
+a test holds that.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from mvtrace.store.session import Rows
+from mvtrace.store.store import Store
+
+FOLDER: Final = Path(__file__).parent / "sql"
+
+_FAST: Final = {"max_threads": 1}
+"""One thread is the fastest for reads of a few granules."""
+
+
+@cache
+def statement(name: str) -> str:
+    """Return the text of ``sql/<name>.sql``."""
+    return (FOLDER / f"{name}.sql").read_text("utf-8")
+
+
+class Statements:
+    """Runs statements for one *project*; safe for several threads, as the store is."""
+
+    def __init__(self, store: Store, project: str) -> None:
+        self._store = store
+        self._project = project
+
+    def run(self, name: str, **parameters: Any) -> Rows:
+        """Return the rows of ``sql/<name>.sql``."""
+        bound = {"project": self._project, **parameters}
+        return self._store.query(statement(name), bound, settings=_FAST)
