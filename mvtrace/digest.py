@@ -30,9 +30,15 @@ INTEGER_TAG: Final = "$int"
 MAX_DEPTH: Final = 64
 """Deeper values are refused: no component needs more, and every reader is safe from recursion."""
 
+_AS_THEY_ARE: Final = frozenset({str, bool, int, type(None)})
+_SORTED_AND_SAFE: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _MIN_PLAIN: Final = 1e-4
 _MAX_PLAIN: Final = 1e15
 """Between these, ECMAScript prints a number that is not whole by its shortest digits, as orjson."""
+
+
+class NeedsFullForm(Exception):  # noqa: N818 (no error: the long way has to be taken)
+    """orjson may write other bytes than RFC 8785 wants, or cannot write them."""
 
 
 def canonical_bytes(value: object) -> bytes:
@@ -45,15 +51,62 @@ def canonical_bytes(value: object) -> bytes:
         CanonicalFormError: *value* holds something that JSON cannot, or a lone surrogate.
 
     """
-    if _is_plain(value, 0):
-        try:
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        except TypeError as error:  # lone surrogates, subclasses orjson does not know
-            raise CanonicalFormError("$", str(error)) from error
+    try:
+        return dump_plain(orjson_form(value))
+    except NeedsFullForm:
+        pass
     try:
         return rfc8785.dumps(_tagged(value, "$", 0))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise CanonicalFormError("$", str(error)) from error
+
+
+def dump_plain(form: object) -> bytes:
+    """Return the canonical bytes of *form*, which orjson_form has made.
+
+    Raises:
+        NeedsFullForm: it holds a lone surrogate or an integer beyond MAX_SAFE_INTEGER.
+    """
+    try:
+        return orjson.dumps(form, option=_SORTED_AND_SAFE)
+    except TypeError as error:
+        raise NeedsFullForm from error
+
+
+def orjson_form(value: object, depth: int = 0) -> Any:
+    """Return what orjson has to be given to write *value* in its RFC 8785 form, byte for byte.
+
+    Integers may be beyond what is safe still: dump_plain finds them without looking twice.
+
+    Raises:
+        NeedsFullForm: orjson cannot, or it is not known that it can.
+    """
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is float:
+        return _number_form(value)  # type: ignore[arg-type]
+    if depth >= MAX_DEPTH:
+        raise NeedsFullForm
+    if kind is dict:
+        form = {}
+        for key, item in value.items():  # type: ignore[attr-defined]
+            if type(key) is not str or not key.isascii() or key[:1] == "$":
+                raise NeedsFullForm
+            form[key] = item if type(item) is str else orjson_form(item, depth + 1)
+        return form
+    if kind is list or kind is tuple:
+        return [orjson_form(item, depth + 1) for item in value]  # type: ignore[attr-defined]
+    raise NeedsFullForm
+
+
+def _number_form(value: float) -> float | int:
+    size = abs(value)
+    if size <= MAX_SAFE_INTEGER and value % 1 == 0:
+        return int(value)  # ECMAScript prints whole numbers without a point, and no sign of zero
+    if _MIN_PLAIN <= size < _MAX_PLAIN:
+        return value
+    raise NeedsFullForm
 
 
 def digest_of(domain: bytes, body: bytes) -> str:
@@ -74,33 +127,6 @@ def keyed_digest(key: bytes, key_id: str, text: str) -> str:
 def parse_canonical(body: bytes | str) -> Any:
     """Return the value of canonical bytes, tagged integers resolved; inverse of canonical_bytes."""
     return _untagged(orjson.loads(body))
-
-
-def _is_plain(value: object, depth: int) -> bool:
-    """Whether orjson's sorted output of *value* is its RFC 8785 form byte for byte."""
-    kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return True
-    if kind is int:
-        return -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER  # type: ignore[operator]
-    if kind is float:
-        return _MIN_PLAIN <= abs(value) < _MAX_PLAIN and value % 1 != 0  # type: ignore[arg-type,operator]
-    if kind is dict:
-        return depth < MAX_DEPTH and _is_plain_dict(value, depth)  # type: ignore[arg-type]
-    return (
-        (kind is list or kind is tuple)
-        and depth < MAX_DEPTH
-        and all(_is_plain(item, depth + 1) for item in value)  # type: ignore[attr-defined]
-    )
-
-
-def _is_plain_dict(value: dict[object, object], depth: int) -> bool:
-    for key, item in value.items():
-        if type(key) is not str or not key.isascii() or key[:1] == "$":
-            return False
-        if type(item) is not str and not _is_plain(item, depth + 1):
-            return False
-    return True
 
 
 def _tagged(value: object, path: str, depth: int) -> Any:

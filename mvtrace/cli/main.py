@@ -27,16 +27,15 @@ STORE = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: mvtrace explain 01989f3c-2a4b-7c3d-8e5f-6a7b8c9d0e1f",
+)
 def cli() -> None:
-    r"""Say which exact system state gave an answer of an AI system.
-
-    \b
-    Example: mvtrace explain 01989f3c-2a4b-7c3d-8e5f-6a7b8c9d0e1f
-    """
+    """Say which exact system state gave an answer of an AI system."""
 
 
-@cli.command()
+@cli.command(epilog="Example: mvtrace explain x-request-id:checkout-4711 --format markdown")
 @click.argument("id")
 @URL
 @STORE
@@ -58,13 +57,10 @@ def cli() -> None:
     help="How long to wait for a request that is accepted but not yet stored.",
 )
 def explain(**options: Any) -> None:
-    r"""Say which system state answered a request, what is proven, and what changed since.
+    """Say which system state answered a request, what is proven, and what changed since.
 
     ID is a request id, a trace id, a client's x-request-id or a provider's response id;
     request:, trace:, x-request-id: or response: before it says which.
-
-    \b
-    Example: mvtrace explain x-request-id:checkout-4711 --format markdown
     """
     source = sources.source_of(options["url"], options["store"])
     explanation = source.explanation(options["id"], wait_s=options["wait"])
@@ -73,7 +69,7 @@ def explain(**options: Any) -> None:
     listing.note_wait(explanation)
 
 
-@cli.command()
+@cli.command(epilog="Example: mvtrace find --since 6h --route /ask --error")
 @click.option("--since", metavar="TIME", help="2026-08-22T11:00 (UTC), or 15m, 6h, 7d back.")
 @click.option("--until", metavar="TIME", help="As --since.")
 @click.option("--route", help="Exactly this route.")
@@ -88,18 +84,16 @@ def explain(**options: Any) -> None:
 @URL
 @STORE
 def find(*, url: str | None, store: str | None, as_json: bool, **wanted: Any) -> None:
-    r"""List requests, newest first.
-
-    \b
-    Example: mvtrace find --since 6h --route /ask --error
-    """
+    """List requests, newest first."""
     texts = {key: str(value) for key, value in wanted.items() if value not in (None, False)}
     texts |= {"error": "1"} if wanted["error"] else {}
     found = sources.source_of(url, store).requests(texts)
     listing.write(listing.requests_words(found, as_json=as_json))
 
 
-@cli.command()
+@cli.command(
+    epilog='Example: mvtrace sql "SELECT composite_version, count() FROM requests GROUP BY 1"'
+)
 @click.argument("query")
 @URL
 @STORE
@@ -112,11 +106,7 @@ def find(*, url: str | None, store: str | None, as_json: bool, **wanted: Any) ->
 )
 @click.option("--header", is_flag=True, help="Begin csv with the names of the columns.")
 def sql(query: str, url: str | None, store: str | None, form: str, *, header: bool) -> None:
-    r"""Run one SELECT over the stored tables.
-
-    \b
-    Example: mvtrace sql "SELECT composite_version, count() FROM requests GROUP BY 1"
-    """
+    """Run one SELECT over the stored tables."""
     if form == "parquet" and sys.stdout.isatty():
         raise CommandLineError("parquet is binary and stdout is a terminal.", hint="Add '> FILE'.")
     body, output = sources.source_of(url, store).sql(query, listing.sql_format(form, header=header))
@@ -125,7 +115,7 @@ def sql(query: str, url: str | None, store: str | None, form: str, *, header: bo
     )
 
 
-@cli.command()
+@cli.command(epilog="Example: mvtrace migrate --store chdb:///var/lib/mvtrace")
 @click.option(
     "--store",
     metavar="DSN",
@@ -134,17 +124,15 @@ def sql(query: str, url: str | None, store: str | None, form: str, *, header: bo
     help="chdb:///DIR or clickhouse://HOST:PORT (MVTRACE_STORE).",
 )
 def migrate(store: str) -> None:
-    r"""Bring a store's tables up to date; a collector does that by itself when it starts.
-
-    \b
-    Example: mvtrace migrate --store chdb:///var/lib/mvtrace
-    """
+    """Bring a store's tables up to date; a collector does that by itself when it starts."""
     for name in sources.migrated(store):
         click.echo(f"applied {name}")
     click.echo("The tables are up to date.")
 
 
-@cli.command()
+@cli.command(
+    epilog="Example: mvtrace collector --store chdb:///var/lib/mvtrace --listen 127.0.0.1:4318"
+)
 @click.option("--store", metavar="DSN", help="chdb:///DIR or clickhouse://… (MVTRACE_STORE).")
 @click.option("--listen", metavar="HOST:PORT", help="Port 0 takes a free one.  [127.0.0.1:4318]")
 @click.option(
@@ -155,11 +143,7 @@ def migrate(store: str) -> None:
 )
 @click.option("--allow-remote", is_flag=True, help="Listen on more than loopback without a key.")
 def collector(**options: Any) -> None:
-    r"""Take OpenTelemetry traces and logs, store them, answer questions.
-
-    \b
-    Example: mvtrace collector --store chdb:///var/lib/mvtrace --listen 127.0.0.1:4318
-    """
+    """Take OpenTelemetry traces and logs, store them, answer questions."""
     try:
         from mvtrace_collector.app import serve  # noqa: PLC0415 (an extra)
         from mvtrace_collector.config import CollectorConfig  # noqa: PLC0415
@@ -169,16 +153,12 @@ def collector(**options: Any) -> None:
     serve(CollectorConfig.from_environ(**given))
 
 
-@cli.command()
+@cli.command(epilog="Example: mvtrace demo --requests 100")
 @click.option("--requests", type=click.IntRange(2), default=200, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the explanation as JSON.")
 @click.option("--serve", is_flag=True, help="Leave collector and server running.")
 def demo(*, requests: int, as_json: bool, serve: bool) -> None:
-    r"""Run a real small AI system with collector and server, and explain one of its answers.
-
-    \b
-    Example: mvtrace demo --requests 100
-    """
+    """Run a real small AI system with collector and server, and explain one of its answers."""
     try:
         from mvtrace.demo.run import run  # noqa: PLC0415 (an extra)
     except ImportError as error:

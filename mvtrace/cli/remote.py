@@ -21,7 +21,9 @@ TIMEOUT_S: Final = 35.0
 """Longer than any wait the collector does for us."""
 
 _STORE_ERROR: Final = re.compile(r"^Code: \d+\. DB::Exception: ")
+_REFUSED: Final = "(ACCESS_DENIED)"
 _OK: Final = 200
+_SERVER_ERROR: Final = 500
 _NOT_FOUND: Final = 404
 
 
@@ -95,10 +97,11 @@ def _reported(status: int, body: bytes, where: str) -> ReportedError:
         exit_code = error.get("exit_code")
     except (ValueError, TypeError, KeyError):
         code = "statement-failed" if _STORE_ERROR.match(text) else "collector"
+        code = "query-refused" if code == "statement-failed" and _REFUSED in text else code
         message = _STORE_ERROR.sub("", text) or f"{where} answered with status {status}."
         hint, exit_code = None, None
         if status == _NOT_FOUND and code == "collector":
             hint = "Is this the URL of a mvtrace collector?"
-        elif code == "statement-failed":
+        elif code != "collector" and status < _SERVER_ERROR:
             exit_code = 2
     return ReportedError(code, message, hint=hint, exit_code=exit_code, status=status)

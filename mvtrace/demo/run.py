@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
+import httpx2
 
 from mvtrace.demo.corpus import questions
 from mvtrace.errors import UnavailableError
@@ -77,7 +77,7 @@ def _asked(app_url: str, requests: int, say: Any) -> tuple[str, str]:
     """Ask half, reindex silently, ask the rest; return the first and the last request id."""
     asked = questions(requests)
     half = max(1, requests // 2)
-    with httpx.Client(base_url=app_url, timeout=30) as client:
+    with httpx2.Client(base_url=app_url, timeout=30) as client:
         ids = [_ask(client, text, seed) for seed, text in enumerate(asked[:half])]
         reply = client.post("/admin/reindex", json={"words_per_passage": 300}).raise_for_status()
         say(f"{half} answers; index rebuilt with {reply.json()['passages']} passages, undeclared")
@@ -87,7 +87,7 @@ def _asked(app_url: str, requests: int, say: Any) -> tuple[str, str]:
     return ids[0], ids[-1]
 
 
-def _ask(client: httpx.Client, text: str, seed: int) -> str:
+def _ask(client: httpx2.Client, text: str, seed: int) -> str:
     reply = client.post("/ask", json={"question": text, "seed": seed}).raise_for_status()
     return str(reply.headers["x-mvtrace-request-id"])
 
@@ -96,7 +96,7 @@ def _explained(url: str, request_id: str) -> dict[str, Any]:
     """Return the explanation once the record has come all the way."""
     deadline = time.monotonic() + 30
     while True:
-        reply = httpx.get(
+        reply = httpx2.get(
             f"{url}/api/v1/explanation", params={"id": request_id, "wait": 5}, timeout=30
         )
         if reply.is_success:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from processes import Running, running
@@ -47,14 +47,14 @@ def a_trace(name: str, trace_id: bytes) -> bytes:
     return request.SerializeToString()
 
 
-def post_trace(url: str, body: bytes) -> httpx.Response:
-    return httpx.post(
+def post_trace(url: str, body: bytes) -> httpx2.Response:
+    return httpx2.post(
         f"{url}/v1/traces", content=body, headers={"content-type": "application/x-protobuf"}
     )
 
 
 def metric(url: str, name: str) -> float:
-    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    lines = httpx2.get(f"{url}/metrics").text.splitlines()
     values = [float(line.split()[-1]) for line in lines if line.startswith(f"{name}")]
     return sum(values)
 
@@ -91,7 +91,7 @@ def test_a_span_becomes_a_row(collector: Running) -> None:
 
     assert (response.status_code, response.content) == (200, b"")
     assert metric(collector.url, 'mvtrace_stored_rows_total{table="spans"}') == before + 1
-    found = httpx.get(
+    found = httpx2.get(
         f"{collector.url}/sql",
         params={"query": "SELECT name FROM spans WHERE trace_id_hex = repeat('07', 16) FORMAT CSV"},
     )
@@ -102,8 +102,8 @@ def test_health(collector: Running) -> None:
     """
     The process lives, and each of its parts can work.
     """
-    alive = httpx.get(f"{collector.url}/healthz")
-    ready = httpx.get(f"{collector.url}/readyz")
+    alive = httpx2.get(f"{collector.url}/healthz")
+    ready = httpx2.get(f"{collector.url}/readyz")
 
     assert (alive.status_code, alive.json()) == (200, {"status": "alive"})
     assert ready.status_code == 200
@@ -119,7 +119,7 @@ def test_unknown_paths(collector: Running, path: str) -> None:
     """
     An unknown path is 404 in JSON, also with a slash too many: nothing is redirected.
     """
-    response = httpx.get(f"{collector.url}{path}")
+    response = httpx2.get(f"{collector.url}{path}")
 
     assert response.status_code == 404
     assert response.json()["error"]["message"] == f"Not Found: GET {path}"
@@ -129,7 +129,7 @@ def test_another_host_name_is_refused(collector: Running) -> None:
     """
     On loopback without a key only names of loopback are answered.
     """
-    response = httpx.get(f"{collector.url}/healthz", headers={"host": "evil.example"})
+    response = httpx2.get(f"{collector.url}/healthz", headers={"host": "evil.example"})
 
     assert response.status_code == 421
 
@@ -138,7 +138,7 @@ def test_a_foreign_origin_is_not_allowed(collector: Running) -> None:
     """
     A browser's preflight gets no permission.
     """
-    response = httpx.options(
+    response = httpx2.options(
         f"{collector.url}/v1/traces",
         headers={"origin": "https://evil.example", "access-control-request-method": "POST"},
     )
@@ -201,7 +201,7 @@ def test_stopping_is_clean_and_starting_again_goes_on(tmp_path: Path) -> None:
     with running(command(tmp_path / "store"), log) as one:
         again = post_trace(one.url, a_trace("second", b"\x0a" * 16))
         wait_stored(one.url)
-        rows = httpx.get(
+        rows = httpx2.get(
             f"{one.url}/sql", params={"query": "SELECT name FROM spans ORDER BY name FORMAT CSV"}
         )
 
@@ -238,8 +238,8 @@ def test_with_a_key_in_the_environment(tmp_path: Path) -> None:
     with running(options, tmp_path / "collector.log", environ) as one:
         url = one.url.replace("0.0.0.0", "127.0.0.1")
         without = post_trace(url, a_trace("x", b"\x0b" * 16))
-        health = httpx.get(f"{url}/healthz")
-        counted = httpx.get(f"{url}/metrics", headers={"authorization": f"Bearer {KEY}"})
+        health = httpx2.get(f"{url}/healthz")
+        counted = httpx2.get(f"{url}/metrics", headers={"authorization": f"Bearer {KEY}"})
 
     assert (without.status_code, health.status_code, counted.status_code) == (401, 200, 200)
     assert KEY not in (tmp_path / "collector.log").read_text()

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import clickhouse_connect
-import httpx
+import httpx2
 import pyarrow.parquet
 import pytest
 import uvicorn
@@ -230,7 +230,7 @@ def test_settings_that_do_more_are_refused(port: int, client: Client) -> None:
         ("role", "admin"),
         ("compress", "1"),
     ):
-        answer = httpx.get(url(port, query="SELECT 1", **{name: value}))
+        answer = httpx2.get(url(port, query="SELECT 1", **{name: value}))
 
         assert answer.status_code == 403, name
         assert name in answer.text
@@ -275,7 +275,7 @@ def test_errors_look_like_clickhouse(
     """
     Errors carry ClickHouse's code and name in the header and the body, and a fitting status.
     """
-    answer = httpx.post(url(port), content=sql)
+    answer = httpx2.post(url(port), content=sql)
 
     assert answer.status_code == status
     assert answer.headers["x-clickhouse-exception-code"] == str(code)
@@ -288,7 +288,7 @@ def test_errors_do_not_tell_where_the_store_is(port: int, store: Store) -> None:
     """
     What the engine says of a part that it read has no path of this machine in it.
     """
-    answer = httpx.post(url(port), content="SELECT toUInt64(record) FROM requests")
+    answer = httpx2.post(url(port), content="SELECT toUInt64(record) FROM requests")
 
     assert "Cannot parse" in answer.text
     assert str(store.dsn.directory) not in answer.text
@@ -300,7 +300,7 @@ def test_many_at_a_time_get_their_own_answers(port: int) -> None:
     """
 
     async def together() -> list[str]:
-        async with httpx.AsyncClient(timeout=30) as client:
+        async with httpx2.AsyncClient(timeout=30) as client:
             asked = [
                 client.get(
                     url(port, query=f"SELECT {n}, any(project) FROM requests"),
@@ -366,10 +366,10 @@ def test_formats(port: int, fmt: str, media_type: str, begins: bytes) -> None:
     sql = "SELECT toUInt8(1) AS a, 'x' AS b"
 
     answers = [
-        httpx.post(url(port), content=f"{sql} FORMAT {fmt}"),
-        httpx.get(url(port, query=sql, default_format=fmt)),
-        httpx.post(url(port, query=sql), headers={"X-ClickHouse-Format": fmt}),
-        httpx.get(url(port, query=f"{sql} FORMAT {fmt}", default_format="Null")),
+        httpx2.post(url(port), content=f"{sql} FORMAT {fmt}"),
+        httpx2.get(url(port, query=sql, default_format=fmt)),
+        httpx2.post(url(port, query=sql), headers={"X-ClickHouse-Format": fmt}),
+        httpx2.get(url(port, query=f"{sql} FORMAT {fmt}", default_format="Null")),
     ]
 
     assert {answer.status_code for answer in answers} == {200}
@@ -382,7 +382,7 @@ def test_parquet_is_whole(port: int) -> None:
     """
     A Parquet answer can be read by others.
     """
-    answer = httpx.get(url(port, query="SELECT route, status_code FROM requests FORMAT Parquet"))
+    answer = httpx2.get(url(port, query="SELECT route, status_code FROM requests FORMAT Parquet"))
 
     assert pyarrow.parquet.read_table(io.BytesIO(answer.content)).num_rows == 200
 
@@ -394,8 +394,8 @@ def test_compression_is_used_where_asked_for(port: int) -> None:
     sql = "SELECT number FROM numbers(10000)"
     asked = {"Accept-Encoding": "lz4, zstd, gzip"}
 
-    plain = httpx.get(url(port, query=sql), headers=asked)
-    with httpx.stream(
+    plain = httpx2.get(url(port, query=sql), headers=asked)
+    with httpx2.stream(
         "GET", url(port, query=sql, enable_http_compression="1"), headers=asked
     ) as packed:
         raw = b"".join(packed.iter_raw())
@@ -410,7 +410,7 @@ def test_headers_say_what_ran(port: int) -> None:
     """
     The answer names the query, the time zone and what it cost.
     """
-    headers = httpx.get(url(port, query="SELECT 1", query_id="q-1")).headers
+    headers = httpx2.get(url(port, query="SELECT 1", query_id="q-1")).headers
 
     assert headers["x-clickhouse-query-id"] == "q-1"
     assert headers["x-clickhouse-timezone"] == "UTC"
@@ -421,7 +421,7 @@ def test_query_and_body_are_one_statement(port: int) -> None:
     """
     What stands in the URL and what is posted are put together, as a server does.
     """
-    assert httpx.post(url(port, query="SELECT 1"), content="+ 1").text == "2\n"
+    assert httpx2.post(url(port, query="SELECT 1"), content="+ 1").text == "2\n"
 
 
 def test_odd_requests_get_an_answer(port: int) -> None:
@@ -429,17 +429,17 @@ def test_odd_requests_get_an_answer(port: int) -> None:
     A wrong database, a body that is no text, a compressed, an endless or a file-bearing one.
     """
     requests = [
-        httpx.get(url(port, query="SELECT 1", database="system")),
-        httpx.post(url(port), content=b"\xff\xfe"),
-        httpx.post(url(port), content=b"x", headers={"Content-Encoding": "gzip"}),
-        httpx.post(url(port), content=b"SELECT '" + b"x" * (2 << 20) + b"'"),
-        httpx.post(url(port, query="SELECT 1"), files={"t": ("t.csv", b"1")}),
-        httpx.post(url(port), content=b"x", headers={"Content-Type": "multipart/form-data"}),
+        httpx2.get(url(port, query="SELECT 1", database="system")),
+        httpx2.post(url(port), content=b"\xff\xfe"),
+        httpx2.post(url(port), content=b"x", headers={"Content-Encoding": "gzip"}),
+        httpx2.post(url(port), content=b"SELECT '" + b"x" * (2 << 20) + b"'"),
+        httpx2.post(url(port, query="SELECT 1"), files={"t": ("t.csv", b"1")}),
+        httpx2.post(url(port), content=b"x", headers={"Content-Type": "multipart/form-data"}),
     ]
 
     assert [answer.status_code for answer in requests] == [404, 400, 400, 400, 400, 400]
     assert all("DB::Exception" in answer.text for answer in requests)
-    assert httpx.put(url(port)).status_code == 405
+    assert httpx2.put(url(port)).status_code == 405
 
 
 def test_a_result_too_large_is_an_error(port: int) -> None:
@@ -447,7 +447,7 @@ def test_a_result_too_large_is_an_error(port: int) -> None:
     A result over the size limit is refused as a whole, with the limit in the message.
     """
     sql = "SELECT number, repeat('x', 50) FROM numbers(30) FORMAT JSON"
-    answer = httpx.get(f"http://127.0.0.1:{port}/small?{urlencode({'query': sql})}")
+    answer = httpx2.get(f"http://127.0.0.1:{port}/small?{urlencode({'query': sql})}")
 
     assert (answer.status_code, answer.headers["x-clickhouse-exception-code"]) == (413, "396")
     assert "2,000 (max_result_bytes)" in answer.text or "max bytes" in answer.text
@@ -459,8 +459,8 @@ def test_a_long_query_ends_and_others_go_on(port: int) -> None:
     """
     slow = {"query": "SELECT count() FROM numbers(1900000000) WHERE NOT ignore(sipHash64(number))"}
 
-    async def together() -> list[httpx.Response]:
-        async with httpx.AsyncClient(timeout=30) as client:
+    async def together() -> list[httpx2.Response]:
+        async with httpx2.AsyncClient(timeout=30) as client:
             long = client.get(f"http://127.0.0.1:{port}/small?{urlencode(slow)}")
             short = [client.get(url(port, query=f"SELECT {n}")) for n in range(5)]
             return await asyncio.gather(long, *short)

@@ -11,7 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -49,19 +49,19 @@ def batch(number: int) -> bytes:
     return request.SerializeToString()
 
 
-def send(url: str, body: bytes, batch_id: str, client: httpx.Client | None = None) -> bool:
+def send(url: str, body: bytes, batch_id: str, client: httpx2.Client | None = None) -> bool:
     """Return whether *body* was acknowledged."""
     headers = {**PROTOBUF, "x-mvtrace-batch": batch_id}
-    post = httpx.post if client is None else client.post
+    post = httpx2.post if client is None else client.post
     try:
         answer = post(f"{url}/v1/traces", content=body, headers=headers, timeout=10)
-    except httpx.HTTPError:
+    except httpx2.HTTPError:
         return False
     return answer.status_code == 200
 
 
 def sql(url: str, query: str) -> list[list[str]]:
-    answer = httpx.get(f"{url}/sql", params={"query": f"{query} FORMAT TSV"}, timeout=30)
+    answer = httpx2.get(f"{url}/sql", params={"query": f"{query} FORMAT TSV"}, timeout=30)
     assert answer.status_code == 200, answer.text
     return [line.split("\t") for line in answer.text.splitlines()]
 
@@ -69,7 +69,7 @@ def sql(url: str, query: str) -> list[list[str]]:
 def wait_stored(url: str) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        lines = httpx.get(f"{url}/metrics").text.splitlines()
+        lines = httpx2.get(f"{url}/metrics").text.splitlines()
         values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         if values["mvtrace_inbox_stored_seq"] == values["mvtrace_inbox_accepted_seq"]:
             return
@@ -112,7 +112,7 @@ def test_killed_again_and_again_under_load(tmp_path: Path) -> None:
     stop = threading.Event()
 
     def sender() -> None:
-        with httpx.Client() as client:
+        with httpx2.Client() as client:
             while not stop.is_set():
                 number = next(numbers)
                 body = batch(number)
@@ -173,7 +173,7 @@ def test_log_records_with_bad_ids_do_not_stop_the_loader(tmp_path: Path) -> None
         record.attributes.add(key="size").value.int_value = size
     one = begin(tmp_path)
     try:
-        answer = httpx.post(
+        answer = httpx2.post(
             f"{one.url}/v1/logs", content=request.SerializeToString(), headers=PROTOBUF
         )
         assert (answer.status_code, answer.content) == (200, b"")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -162,7 +162,7 @@ def test_content_of_foreign_spans_is_not_stored(serving: Running) -> None:
     """
     Prompts that a foreign sender put on its spans are nowhere in the table.
     """
-    text = httpx.get(
+    text = httpx2.get(
         f"{serving.url}/sql",
         params={"query": "SELECT * FROM spans WHERE service LIKE 'official-%' FORMAT JSONEachRow"},
     ).text

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import clickhouse_connect
-import httpx
+import httpx2
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -49,7 +49,7 @@ def answered(serving: Running, tmp_path_factory: pytest.TempPathFactory) -> dict
     environ = {"MVTRACE_URL": serving.url, "MVTRACE_SPOOL_DIR": str(folder / "spool")}
     command = [sys.executable, str(APP)]
     with running(command, folder / "app.log", environ) as app:
-        reply = httpx.post(
+        reply = httpx2.post(
             f"{app.url}/ask", json={"question": "why?"}, headers={"x-request-id": "client-7"}
         )
     assert reply.status_code == 200
@@ -163,7 +163,7 @@ def test_what_was_captured_is_what_is_read(
         for record in batch:
             waited = {"id": record.request_id, "wait": "5"}
             url = f"{serving.url}/api/v1/explanation"
-            httpx.get(url, params=waited, timeout=30).raise_for_status()
+            httpx2.get(url, params=waited, timeout=30).raise_for_status()
             stored = client.query(
                 "SELECT record FROM requests WHERE request_id_text = {id:String}",
                 parameters={"id": record.request_id},

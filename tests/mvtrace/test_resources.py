@@ -42,6 +42,4 @@ def test_installation_without_schemas(tmp_path: Path) -> None:
         f"The folder of the schemas is {str(tmp_path / 'mvtrace' / '_schemas')!r}; "
         "it does not exist, and neither does 'schemas' beside the package."
     )
-    assert caught.value.hint == (
-        "Install the package again: pip install --force-reinstall mvtrace"
-    )
+    assert caught.value.hint == ("Install the package again: pip install --force-reinstall mvtrace")

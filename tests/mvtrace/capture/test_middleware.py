@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from asgi import DISCONNECT, REQUEST, Conversation, body, http_scope, start
 from captured import Captured, records_of
@@ -472,9 +472,9 @@ def test_concurrent_requests_stay_apart(captured: Captured) -> None:
     app = Starlette(routes=[Route("/items/{item}", endpoint)])
     app.add_middleware(mvtrace.TraceMiddleware)
 
-    async def main() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async def main() -> list[httpx2.Response]:
+        transport = httpx2.ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             return await asyncio.gather(*(client.get(f"/items/{n}") for n in range(20)))
 
     answers = {answer.headers[HEADER]: len(answer.content) for answer in asyncio.run(main())}

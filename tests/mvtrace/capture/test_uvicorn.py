@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
 
-import httpx
+import httpx2
 import pytest
 import uvicorn
 from captured import Captured, records_of
@@ -59,7 +59,7 @@ def test_answers(captured: Captured, url: str) -> None:
     """
     Answers over a real connection carry the id of their record, the server's error answer too.
     """
-    answers = [httpx.get(f"{url}{path}") for path in ("/ok", "/broken", "/stream?chunks=3", "/no")]
+    answers = [httpx2.get(f"{url}{path}") for path in ("/ok", "/broken", "/stream?chunks=3", "/no")]
 
     captured.sink.wait_for(lambda sink: captured.tracing.flush(10) and len(records_of(sink)) == 4)
     found = {record.request_id: record for record in captured.records}
@@ -77,7 +77,7 @@ def test_client_that_leaves_a_stream(captured: Captured, url: str) -> None:
     """
     A client that closes its connection during a stream ends the record as one that it left.
     """
-    with httpx.stream("GET", f"{url}/stream?chunks=100000") as answer:
+    with httpx2.stream("GET", f"{url}/stream?chunks=100000") as answer:
         next(answer.iter_raw())
 
     captured.sink.wait_for(lambda sink: captured.records)

@@ -130,7 +130,7 @@ def test_damage_is_never_verified() -> None:
     """
     A part whose stored body is another than its digest says is not verified, seen or not.
     """
-    damaged = {digest: REINDEXED.body for digest in bodies()}
+    damaged = dict.fromkeys(bodies(), REINDEXED.body)
 
     bases = {slot: basis for slot, (basis, _, _) in parts(evidence(components=damaged)).items()}
 
