@@ -34,7 +34,7 @@ _MIB: Final = 1024 * 1024
 class InboxSettings:
     """Sizes and times of an inbox."""
 
-    segment_bytes: int = 8 * _MIB
+    segment_bytes: int = 32 * _MIB
     """A segment is sealed once it is this large."""
     max_segment_bytes: int = 64 * _MIB
     """No frame is added that would make a segment larger."""
@@ -218,7 +218,7 @@ class Inbox:
         for item in left:
             item.future.set_exception(error)
 
-    def take(self, max_bytes: int = 8 * _MIB, max_age_s: float = 0.2) -> Intent | None:
+    def take(self, max_bytes: int = 32 * _MIB, max_age_s: float = 0.2) -> Intent | None:
         """Return the oldest segment that is not stored, sealing the active one when it is due.
 
         The same intent comes again until it is marked, also after a restart.

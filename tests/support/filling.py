@@ -105,7 +105,8 @@ def _clone(table: str, original: str, numbers: str) -> str:
     helpers = "id, trace" if "AS trace," in replaced else "id"
     return (
         f"INSERT INTO {table} SELECT * EXCEPT ({helpers}) FROM (SELECT {replaced} FROM "
-        f"(SELECT * FROM {table} WHERE request_id = unhex('{raw}')) AS source, {numbers})"
+        f"(SELECT * FROM {table} WHERE request_id = unhex('{raw}')) AS source, "
+        f"{numbers} AS counted)"
     ).replace("* REPLACE", "source.* REPLACE")
 
 
