@@ -39,6 +39,7 @@ FRESH_MS: Final = 30_000
 """An unknown request id younger than this may still be on its way here: it is waited for."""
 SETTLING_MS: Final = 3_000
 """How long after its end a request's spans and components may come in after its record."""
+MAX_READERS: Final = 64
 
 _POLL_S: Final = 0.05
 
@@ -60,13 +61,14 @@ class JsonApi:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._readers: dict[tuple[int, str], Reader] = {}
 
     async def explanation(self, request: Request) -> Response:
         """Answer ``/api/v1/explanation?id=…&wait=5&project=…``."""
         try:
             text = request.query_params.get("id", "")
             wait_s = _wait_of(request.query_params.get("wait"))
-            reader = Reader(self._state.store, self._state.project_of(request))
+            reader = self._reader(self._state.project_of(request))
             return _json(await run_in_threadpool(self._explained, reader, text, wait_s))
         except MvtraceError as error:
             return error_response(error)
@@ -76,11 +78,21 @@ class JsonApi:
         try:
             texts = {key: value for key, value in request.query_params.items() if key != "project"}
             wanted = parse_filter(texts, now_ms=_now_ms())
-            reader = Reader(self._state.store, self._state.project_of(request))
+            reader = self._reader(self._state.project_of(request))
             found = await run_in_threadpool(reader.find, wanted)
             return _json({"requests": found, "limit": wanted.limit})
         except MvtraceError as error:
             return error_response(error)
+
+    def _reader(self, project: str) -> Reader:
+        """Return the reader of *project*; one is kept for each, with what it knows by heart."""
+        store = self._state.store
+        key = (id(store), project)
+        if key not in self._readers:
+            if len(self._readers) >= MAX_READERS:
+                self._readers.clear()
+            self._readers[key] = Reader(store, project)
+        return self._readers[key]
 
     def _explained(self, reader: Reader, text: str, wait_s: float) -> dict[str, Any]:
         """Return the explanation, waiting while what was asked for may still be coming in."""

@@ -79,7 +79,11 @@ class Loader:
 
     def _rest_s(self, elapsed_s: float) -> float:
         """Return how long to collect before the next load: a small one costs as much as a large."""
-        is_pressing = self._inbox is None or self._inbox.lag().bytes >= _LARGE_BYTES
+        if self._inbox is None:
+            return 0.0
+        lag = self._inbox.lag()
+        # Of several segments all but the last are sealed, and do not grow by waiting.
+        is_pressing = lag.segments > 1 or lag.bytes >= _LARGE_BYTES
         return 0.0 if is_pressing else min(_MAX_REST_S, 2 * elapsed_s)
 
     def load_next(self) -> bool:

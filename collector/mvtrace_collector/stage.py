@@ -77,6 +77,13 @@ _INSERT_SETTINGS: Final = (
 )
 """optimize_on_insert would merge each block before it is written, a third of an insert's time, for
 rows that readers and merges tell apart by their keys anyway."""
+_NEWER_SETTINGS: Final = {
+    "deduplicate_insert": "'enable'",
+    "query_plan_join_swap_table": "'false'",
+    "query_plan_optimize_join_order_limit": "0",
+}
+"""For engines that have them. Joined the other way round, rows would leave the stage in the order
+of the smaller table, and of two rows of one key the later sent would not always be kept."""
 
 
 class ShortLoadError(UnavailableError):
@@ -226,8 +233,9 @@ class SegmentStage:
         settings = f"{_INSERT_SETTINGS}, insert_deduplication_token = " + quoted(
             f"{self._token}:{name}{suffix}"
         )
-        if self._session.knows_setting("deduplicate_insert"):
-            settings += ", deduplicate_insert = 'enable'"
+        for key, value in _NEWER_SETTINGS.items():
+            if self._session.knows_setting(key):
+                settings += f", {key} = {value}"
         text = statement(name, self._database).replace("{insert_settings}", settings)
         self._session.command(text, parameters)
 

@@ -33,6 +33,7 @@ def annotate(**facts: object) -> None:
     exchange = _request()
     if exchange is not None:
         exchange.annotate(facts)
+        exchange.amend()
 
 
 @fail_open
@@ -41,6 +42,7 @@ def alias(kind: str, value: str) -> None:
     exchange = _request()
     if exchange is not None:
         exchange.add_alias(kind, value)
+        exchange.amend()
 
 
 @fail_open
@@ -49,6 +51,7 @@ def conversation(conversation_id: str) -> None:
     exchange = _request()
     if exchange is not None:
         exchange.conversation_id = plain.printable(conversation_id, plain.MAX_ID, exchange)
+        exchange.amend()
 
 
 @fail_open
@@ -57,6 +60,7 @@ def cache_origin(request_id: str) -> None:
     exchange = _request()
     if exchange is not None:
         exchange.cache_origin = plain.text(request_id, plain.MAX_ID, exchange)
+        exchange.amend()
 
 
 @contextmanager

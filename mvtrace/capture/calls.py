@@ -165,6 +165,7 @@ class Call(Decorator):
             self.compare()
             if self._exchange is not None:
                 self.fill(self._exchange, duration_ns)
+                self._exchange.amend()
         finally:
             self._end_span()
 
@@ -217,7 +218,7 @@ class Call(Decorator):
     def as_record(self, exchange: RequestExchange, duration_ns: int, **facts: Any) -> CallRecord:
         """Return the call's part of the record, with the *facts* of its kind."""
         component = self.component
-        return CallRecord(
+        return CallRecord.seen(
             kind=self.kind,
             name=plain.text(self.name, plain.MAX_NAME, exchange),
             span_id=self._span_id,

@@ -8,6 +8,7 @@ that the request path does not depend on how they are made.
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -23,6 +24,8 @@ POLICY: Final = "policy"
 MODEL_KINDS: Final = ("model", "embedding_model")
 MAX_REMEMBERED: Final = 64
 MAX_FACTS_REMEMBERED: Final = 1024
+
+_log: Final = logging.getLogger("mvtrace")
 
 
 class Pinned(Protocol):
@@ -99,15 +102,23 @@ class Declared:
 NOTHING: Final = Declared(None)
 _remembered: dict[int, Declared] = {}
 _resolved: dict[str, Declared] = {}
+_refused: set[str] = set()
+"""What was said already."""
 _facts: dict[str, Mapping[str, Any]] = {}
 
 
 def declared_by(composite: Composite | None) -> Declared:
-    """Return the index over *composite*; made once an object."""
+    """Return the index over *composite*; made once an object.
+
+    What is no composite version declares nothing: that is said once, and requests are recorded.
+    """
     if composite is None:
         return NOTHING
     known = _remembered.get(id(composite))
     if known is None or known.composite is not composite:
+        if not hasattr(composite, "version") or not hasattr(composite, "components"):
+            _refuse(f"{composite!r:.80} is a {type(composite).__name__}, not a composite version")
+            return NOTHING
         known = Declared(composite)
         if len(_remembered) >= MAX_REMEMBERED:
             _remembered.clear()
@@ -118,17 +129,31 @@ def declared_by(composite: Composite | None) -> Declared:
 def declared_at(target: str) -> Declared:
     """Return the index over the composite at *target*, ``package.module:name``; imported once.
 
-    A target that cannot be imported is tried once: requests are then recorded without a version.
+    A target that cannot be imported is said once: requests are then recorded without a version.
     """
     known = _resolved.get(target)
     if known is None:
-        _resolved[target] = NOTHING
-        module, _, name = target.partition(":")
+        known = _resolved[target] = _imported(target)
+    return known
+
+
+def _imported(target: str) -> Declared:
+    module, _, name = target.partition(":")
+    try:
         value: Any = importlib.import_module(module)
         for part in name.split("."):
             value = getattr(value, part)
-        known = _resolved[target] = declared_by(value)
-    return known
+    except Exception as error:  # noqa: BLE001 (the operator's code, which may do anything)
+        _refuse(f"MVTRACE_COMPOSITE={target} cannot be imported: {type(error).__name__}: {error}")
+        return NOTHING
+    return declared_by(value)
+
+
+def _refuse(problem: str) -> None:
+    if problem not in _refused:
+        if len(_refused) < MAX_REMEMBERED:
+            _refused.add(problem)
+        _log.error("Requests are recorded without a composite version: %s.", problem)
 
 
 def names_same_model(declared: str, served: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Self, TypeVar, cast
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -61,10 +61,21 @@ class Decorator(ABC):
 
     def _around_function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self.fresh() as current:  # type: ignore[attr-defined]
+            current = self.fresh()
+            current.open()
+            current.attach()
+            try:
                 result = function(*args, **kwargs)
-                current.returned(result)
-                return result
+            except BaseException as error:
+                current.detach()
+                current.close(error)
+                raise
+            current.detach()
+            if inspect.iscoroutine(result):  # of an object with an async __call__, of a wrapper
+                return _awaited(current, result)
+            current.returned(result)
+            current.close()
+            return result
 
         return call
 
@@ -140,6 +151,20 @@ class Decorator(ABC):
                 current.close(error)
 
         return call
+
+
+async def _awaited(current: Decorator, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    current.attach()
+    try:
+        result = await coroutine
+    except BaseException as error:
+        current.detach()
+        current.close(error)
+        raise
+    current.detach()
+    current.returned(result)
+    current.close()
+    return result
 
 
 def _closed(current: Decorator, generator: Generator[Any, Any, Any]) -> None:

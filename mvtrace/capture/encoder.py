@@ -115,6 +115,7 @@ def _log_pieces(items: Sequence[Item], counts: Counts) -> Iterator[_Piece]:
     for item in items:
         if item.composite is not None:
             events = _attempted(_registry_events, item, counts, "events_dropped_unencodable")
+            counts.add("captured_events", len(events or ()))
             for event in events or ():
                 yield _Piece("events", event, item.lost)
     for item in items:

@@ -1,12 +1,14 @@
 """One request in progress: everything that changes while it runs lives here, and dies with it.
 
 In: what the middleware, the wrappers and the application report. Out: two ``RequestRecord``s at
-most (started, finished) and the request's spans. Independent of samplers and span limits: what is
-on the record was never on a span first. No I/O happens here, and nothing here waits.
+most (started, finished), another for each call of work that outlives the request, and its spans.
+Independent of samplers and span limits: what is on the record was never on a span first. No I/O
+happens here, and nothing here waits.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -46,8 +48,11 @@ MAX_FINDINGS: Final = 256
 MAX_ALIASES: Final = 64
 MAX_ALIAS: Final = 256
 MAX_ANNOTATIONS: Final = 128
+MAX_AMENDMENTS: Final = 100
+"""How often work that outlives its request may add to the record; that there was more is said."""
 STARTED: Final = 1
 FINISHED: Final = 2
+"""Revision of the record at the end; what is told later makes the next ones."""
 
 
 class RequestExchange:
@@ -70,6 +75,7 @@ class RequestExchange:
     errors = 0
     is_finished = False
     has_started_record = False
+    revision = FINISHED
     span: Span = trace.INVALID_SPAN
     owns_span = False
     _before: Exchange | None = None
@@ -190,7 +196,7 @@ class RequestExchange:
 
     def add_call(self, call: Call) -> bool:
         """Put *call* on the record; False where it holds too many already."""
-        if len(self.calls) >= MAX_CALLS:
+        if len(self.calls) >= MAX_CALLS or self.revision >= FINISHED + MAX_AMENDMENTS:
             self.calls_dropped += 1
             return False
         self.calls.append(call)
@@ -259,17 +265,28 @@ class RequestExchange:
 
     @fail_open
     def finish(self) -> None:
-        """Send the finished record and the spans; nothing of the request is kept."""
+        """Send the finished record and the spans."""
         if self.is_finished:
             return
         WATCH.forget(self)
         self.leave()
         self.conclude()
         self._end_span()
+        self._revisions = itertools.count(FINISHED + 1)
         self.is_finished = True
         spans, self.spans = self.spans, []
         self.tracing.emit_request(self.record("finished", FINISHED), spans)
         BREAKER.succeeded()
+
+    @fail_open
+    def amend(self) -> None:
+        """Send the record again, if work that outlived the request has told more about it."""
+        if not self.is_finished:
+            return
+        # Numbered after the call was put on the record: the last one has the calls of all threads.
+        self.revision = revision = next(self._revisions)
+        if revision <= FINISHED + MAX_AMENDMENTS + 1:
+            self.tracing.emit_record(self.record("finished", revision))
 
     def conclude(self) -> None:
         """Settle end and outcome."""
@@ -301,7 +318,8 @@ class RequestExchange:
         """Return the evidence so far; for any thread."""
         config = self.tracing.config
         context = self.span.get_span_context()
-        return RequestRecord(
+        has_span = context.is_valid
+        return RequestRecord.seen(
             request_id=self.request_id,
             revision=revision,
             state=state,
@@ -315,8 +333,8 @@ class RequestExchange:
             method=self.method,
             route=self.route,
             path=self.path if self.route is None else None,
-            trace_id=f"{context.trace_id:032x}" if context.is_valid else None,
-            span_id=f"{context.span_id:016x}" if context.is_valid else None,
+            trace_id=f"{context.trace_id:032x}" if has_span else None,
+            span_id=f"{context.span_id:016x}" if has_span else None,
             aliases=tuple(self.aliases),
             conversation_id=self.conversation_id,
             started_at=UnixNano(self.started_at),

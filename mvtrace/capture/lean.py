@@ -51,7 +51,7 @@ class LeanSpan(Span):
         "kind",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that a span starts with)
         self,
         name: str,
         context: SpanContext,
@@ -59,6 +59,7 @@ class LeanSpan(Span):
         *,
         kind: SpanKind,
         start_time: int,
+        attributes: dict[str, Any],
         emit: Emit,
     ) -> None:
         self.kind = kind
@@ -68,11 +69,13 @@ class LeanSpan(Span):
         self._start_time = start_time
         self._end_time: int | None = None
         self._emit = emit
-        self._attributes: dict[str, Any] = {}
+        self._attributes = attributes
         self._events: list[SpanEvent] | None = None
         self._links: list[SpanLink] | None = None
-        self._status = (StatusCode.UNSET, "")
+        self._status = (0, "")
         self._exchange: Exchange | None = current_exchange()
+        if self._exchange is not None:
+            _stamp(attributes, self._exchange)
 
     def get_span_context(self) -> SpanContext:
         """Return the span's ids."""
@@ -121,9 +124,9 @@ class LeanSpan(Span):
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Replace the status."""
         if isinstance(status, Status):
-            self._status = (status.status_code, status.description or "")
+            self._status = (status.status_code.value, status.description or "")
         else:
-            self._status = (status, description or "")
+            self._status = (status.value, description or "")
 
     def record_exception(
         self,
@@ -166,7 +169,7 @@ class LeanSpan(Span):
             attributes,
             self._events or (),
             self._links or (),
-            code.value,
+            code,
             message,
             context.trace_state.to_header() if context.trace_state else "",
             max(dropped, 0),
@@ -193,7 +196,8 @@ class LeanTracer(trace.Tracer):
     ) -> LeanSpan:
         """Return a span below the one of *context*, which defaults to the current one."""
         above = trace.get_current_span(context).get_span_context()
-        if above.is_valid:
+        has_parent = above.is_valid
+        if has_parent:
             own = SpanContext(
                 above.trace_id,
                 getrandbits(64) or 1,
@@ -208,16 +212,14 @@ class LeanTracer(trace.Tracer):
         span = LeanSpan(
             name,
             own,
-            above if above.is_valid else None,
+            above if has_parent else None,
             kind=kind,
             start_time=start_time or time.time_ns(),
+            attributes=dict(attributes or ()),
             emit=self._emit,
         )
-        if attributes:
-            span.set_attributes(attributes)
         for link in links or ():
             span.add_link(link.context, link.attributes)
-        _stamp(span)
         return span
 
     @contextmanager
@@ -244,13 +246,9 @@ class LeanTracer(trace.Tracer):
             yield current
 
 
-def _stamp(span: LeanSpan) -> None:
-    exchange = current_exchange()
-    if exchange is None:
-        return
-    stamp = {semconv.REQUEST_ID: exchange.request_id}
+def _stamp(attributes: dict[str, Any], exchange: Exchange) -> None:
+    attributes[semconv.REQUEST_ID] = exchange.request_id
     if exchange.composite_version is not None:
-        stamp[semconv.COMPOSITE_VERSION] = exchange.composite_version
+        attributes[semconv.COMPOSITE_VERSION] = exchange.composite_version
     if exchange.arm is not None:
-        stamp[semconv.ARM] = exchange.arm
-    span.set_attributes(stamp)
+        attributes[semconv.ARM] = exchange.arm

@@ -2,7 +2,7 @@
 
 In: ASGI calls. Out: the same calls, each HTTP request and websocket with an exchange of its own
 that records it. The middleware itself never changes: one instance serves many requests at once. All
-other scopes (``lifespan`` and unknown ones) pass through untouched.
+other scopes pass through untouched; when ``lifespan`` begins, the composite is registered.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class TraceMiddleware:
         exchange = None
         if scope["type"] in _PROTOCOLS and not BREAKER.is_open:
             exchange = self._begin(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            self._prepare()
         if exchange is None:
             await self.app(scope, receive, send)
             return
@@ -56,6 +58,13 @@ class TraceMiddleware:
             raise
         finally:
             exchange.finish()
+
+    @fail_open
+    def _prepare(self) -> None:
+        """Import and register what serves while the server starts, not in the first request."""
+        tracing = current_tracing()
+        if not tracing.config.disabled:
+            declared_in_force(tracing, self.composite)
 
     @fail_open
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> AsgiExchange | None:

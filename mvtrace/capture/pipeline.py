@@ -40,6 +40,8 @@ from mvtrace.otlp import FinishedSpan
 from mvtrace.records import RequestRecord
 
 DEFAULT_FLUSH_S: Final = 10.0
+SPOOLING_S: Final = 1.0
+"""What an exiting process takes to write its spool, even without any grace for delivery."""
 _SILENT: Final = NoOpTracer()
 
 
@@ -186,7 +188,7 @@ class Tracing:
         return self._shipper.flush(max(deadline - time.monotonic(), 0.0))
 
     def shutdown(self) -> None:
-        """Flush within the configured grace and stop; what remains is in the spool."""
+        """Spool everything, deliver within the configured grace and stop."""
         with self._lock:
             if self._is_closed:
                 return
@@ -194,7 +196,7 @@ class Tracing:
         self._processor.is_closed = True
         grace_s = self.config.exit_grace_s
         deadline = time.monotonic() + grace_s
-        if self._writer.stop(grace_s):
+        if self._writer.stop(max(grace_s, SPOOLING_S)):
             self._shipper.flush(max(deadline - time.monotonic(), 0.0), is_patient=False)
         self._shipper.stop()
         self._spool.close()

@@ -36,6 +36,8 @@ from mvtrace.capture.spool import (
 MAX_RANGE_BYTES: Final = 4 << 20
 SIGNAL_NAMES: Final = {LOGS: "logs", SPANS: "traces"}
 _MAX_RESOURCE_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 4096
+"""Of a segment: nearly every resource lies within, and a range is read often."""
 
 
 class Frame(NamedTuple):
@@ -153,7 +155,10 @@ class SpoolReader:
         ) as file:
             size = os.fstat(file.fileno()).st_size
             end = size if limit is None else min(limit, size)
-            resource = _read_resource(file.read(min(end, HEADER.size + _MAX_RESOURCE_BYTES)))
+            resource = _read_resource(file.read(min(end, _HEAD_BYTES)))
+            if resource is None and end > _HEAD_BYTES:
+                file.seek(0)
+                resource = _read_resource(file.read(min(end, HEADER.size + _MAX_RESOURCE_BYTES)))
             if resource is None:
                 self._torn(end)
                 return None

@@ -60,13 +60,20 @@ def sql_format(form: str, *, header: bool) -> str:
 
 
 def write_result(body: bytes, *, form: str, expected: str, got: str) -> None:
-    """Write a query's result; one whose statement names a FORMAT is written as it came."""
+    """Write a query's result; one whose statement names a FORMAT is written as it came.
+
+    A terminal gets every line inert, a pipe or file gets the bytes.
+    """
     if form == "table" and got == expected:
-        columns, *rows = [json.loads(line) for line in body.splitlines()] or [[]]
+        text = body.decode(errors="surrogateescape")
+        columns, *rows = [json.loads(line) for line in _lines(text)] or [[]]
         write(table_text(columns, [[_cell(value) for value in row] for row in rows]))
     elif form == "json" and got == expected:
-        lines = body.decode(errors="replace").splitlines()
+        lines = map(_harmless, _lines(body.decode(errors="replace")))
         write("[" + ",\n ".join(lines) + "]\n")
+    elif sys.stdout.isatty():
+        lines = map(inert, _lines(body.decode(errors="backslashreplace")))
+        write("".join(f"{line}\n" for line in lines))
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(body)
@@ -80,10 +87,24 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines of *text*; splitlines() would also split at signs that values may hold."""
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _harmless(line: str) -> str:
+    """Return a line of JSON with escapes for what the engine leaves as it is (C1, bidi)."""
+    shown = (sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in line)
+    return line if line.isprintable() else "".join(shown)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "NULL"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False)
+    # Bytes that are no UTF-8, as an id has them: \xff and the like.
+    return str(value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
 
 
 def _request_row(request: Mapping[str, Any]) -> list[str]:

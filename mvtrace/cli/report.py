@@ -123,10 +123,10 @@ def _served(explanation: Json) -> Section:
     components = composite["components"]
     if not components:
         return Section(title, [["its components are not known"]])
-    return Section(title, [_component(one) for one in components])
+    return Section(title, [_component(one, composite["registered"]) for one in components])
 
 
-def _component(component: Json) -> list[str]:
+def _component(component: Json, is_declared: bool) -> list[str]:  # noqa: FBT001 (of its composite)
     observed, expected = component["observed"], component["expected"]
     shown = observed or component["digest"]
     notes = [
@@ -136,7 +136,7 @@ def _component(component: Json) -> list[str]:
     ]
     if observed and expected and observed != expected:
         notes.insert(0, f"drift: declared {digest_words(expected)}")
-    elif expected is None and component["digest"]:
+    elif is_declared and expected is None and component["digest"]:
         notes.append("not declared")
     if component["content"] == "damaged":
         notes.append("what is stored is damaged")
@@ -178,7 +178,8 @@ def _router(decision: Json) -> Section:
 
 def _index(snapshot: Json) -> Section:
     title = joined(
-        f"index {inert(snapshot['name'])} as {digest_words(snapshot['digest'])}",
+        f"index {inert(snapshot['name'])}",
+        f"queried as {digest_words(snapshot['digest'])}" if snapshot["digest"] else "",
         named("native version", snapshot["native_version"]),
         "" if snapshot["size"] is None else f"{snapshot['size']:,} entries",
         named("dimension", snapshot["dimension"]),
@@ -201,6 +202,7 @@ def _call(call: Json) -> list[str]:
     return [
         inert(call["kind"]),
         inert(call["name"]),
+        duration_words(call["duration_ns"]),
         inert(model or ""),
         joined(
             named("prompt", prompt.get("name")),
@@ -210,7 +212,6 @@ def _call(call: Json) -> list[str]:
         ),
         "" if tokens == [None, None] else " → ".join(_count(one) for one in tokens) + " tokens",
         inert(call["finish_reason"] or call["verdict"] or call["error_type"] or ""),
-        duration_words(call["duration_ns"]),
     ]
 
 
@@ -227,7 +228,8 @@ def _changes(explanation: Json) -> Iterator[Section]:
             "changed since", [["nothing newer of this service is stored to compare with"]]
         )
         return
-    title = f"changed since, against {inert(now['request_id'])} of {time_words(now['time'])}"
+    newest = f"request {inert(now['request_id'])} of {time_words(now['time'])}"
+    title = f"changed since, against what serves now ({newest})"
     rows = [
         [
             inert(change["kind"]).replace("_", " "),

@@ -16,6 +16,7 @@ _BOLD: Final = "1"
 _COLOURS: Final = {"error": "31", "warning": "33"}
 _BASES: Final = {"verified": "32", "observed": "36", "missing": "33", "inferred": "33"}
 _GAP: Final = "   "
+MAX_WIDTH: Final = 64
 _LONE: Final = 1
 """A row of one cell is a sentence: it sets no column's width."""
 
@@ -53,7 +54,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return each row as a line with its cells under one another; empty columns take no room."""
     full = [row for row in rows if len(row) > _LONE] or list(rows)
     count = max((len(row) for row in full), default=0)
-    widths = [max((len(row[i]) for row in full if i < len(row)), default=0) for i in range(count)]
+    widths = [_width([row[i] for row in full if i < len(row)]) for i in range(count)]
     return [
         _GAP.join(
             cell.ljust(width) for cell, width in zip(row, widths, strict=False) if width
@@ -62,6 +63,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         else row[0]
         for row in rows
     ]
+
+
+def _width(cells: Sequence[str]) -> int:
+    """Return the width of a column; a cell of extreme length does not push the others apart."""
+    return max((min(len(cell), MAX_WIDTH) for cell in cells), default=0)
 
 
 def _rows(rows: Sequence[Sequence[str]], *, coloured: bool) -> list[str]:

@@ -62,6 +62,17 @@ class Component:
     roles: tuple[str, ...] = field(default=(), repr=False)
     """What each of *parts* is to this component: the role of the edge to it."""
 
+    def __post_init__(self) -> None:
+        """Refuse a component put together by hand that breaks a law: none such is registered."""
+        _check_slot(self.kind, self.name, self.label)
+        found = digest_of(COMPONENT_DOMAIN, self.body)
+        if self.digest != found:
+            raise ComponentError(
+                self.kind, self.name, f"its digest is {self.digest}, but its body has {found}."
+            )
+        if not self.body.endswith(f'"kind":"{self.kind}"}}'.encode()):
+            raise ComponentError(self.kind, self.name, "its body is of another kind.")
+
     @property
     def slot(self) -> str:
         """``kind/name``, the place in a manifest that one component takes."""
@@ -124,18 +135,7 @@ class Draft:
 
     def __post_init__(self) -> None:
         """Refuse a slot that cannot be, before anything is hashed."""
-        if self.kind not in KINDS:
-            raise self.error("there is no such kind.", hint=f"Kinds are: {', '.join(KINDS)}.")
-        if not _is_line(self.name):
-            raise self.error(
-                f"a name is one line of 1 to {MAX_NAME_LENGTH} printable characters.",
-                hint="The name is the slot in the manifest, such as 'answer' or 'topics'.",
-            )
-        if self.label is not None and not _is_line(self.label):
-            raise self.error(
-                f"its label is {self.label!r}; "
-                f"a label is one line of 1 to {MAX_NAME_LENGTH} printable characters."
-            )
+        _check_slot(self.kind, self.name, self.label)
         if self.expected is not None and not _DIGEST.fullmatch(self.expected):
             raise self.error(
                 f"the expected digest is {self.expected!r}; "
@@ -233,6 +233,31 @@ class Draft:
                 f"the digest must be {self.expected}, but {what} {found}.",
                 hint="Pin the state that was meant, or correct digest=…; nothing was registered.",
             )
+
+
+def _check_slot(kind: str, name: str, label: str | None) -> None:
+    """Refuse a slot or a label that cannot be."""
+    if kind not in KINDS:
+        raise ComponentError(
+            str(kind),
+            str(name),
+            "there is no such kind.",
+            hint=f"Kinds are: {', '.join(KINDS)}.",
+        )
+    if not _is_line(name):
+        raise ComponentError(
+            kind,
+            str(name),
+            f"a name is one line of 1 to {MAX_NAME_LENGTH} printable characters.",
+            hint="The name is the slot in the manifest, such as 'answer' or 'topics'.",
+        )
+    if label is not None and not _is_line(label):
+        raise ComponentError(
+            kind,
+            name,
+            f"its label is {label!r}; "
+            f"a label is one line of 1 to {MAX_NAME_LENGTH} printable characters.",
+        )
 
 
 def _is_line(text: object) -> bool:

@@ -146,7 +146,7 @@ def _plain(value: Any) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """Return a value of an explanation as JSON knows it: dataclasses as objects, tuples as lists."""
+    """Return a value as JSON knows it: dataclasses are objects, tuples are lists."""
     if dataclasses.is_dataclass(value):
         return {item.name: _json(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, (tuple, list)):

@@ -119,7 +119,7 @@ def _contents(composite: CompositeView) -> Iterator[Finding]:
         )
     # An undeclared part was never registered; that is said already.
     absent = [one for one in by_state.get("absent", ()) if one.digest == one.expected]
-    if absent:
+    if absent and composite.registered:
         yield finding(
             "component_missing",
             f"{counted(len(absent), 'component')} known by digest only, no body is stored: "

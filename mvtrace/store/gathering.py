@@ -7,7 +7,7 @@ point query; what a step needs decides the order. Which request is meant is the 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -37,6 +37,8 @@ from mvtrace.store.statements import Statements
 MAX_SPANS: Final = 2_000
 RECENT: Final = 16
 """How many of the newest requests tell what serves now: one of them will have asked each index."""
+MAX_SERVICES: Final = 1_000
+"""Services whose newest requests are remembered."""
 MAX_HOPS: Final = 8
 """How far an answer made from a cached answer made from a cached answer is followed."""
 
@@ -59,6 +61,7 @@ class Gathering:
     def __init__(self, statements: Statements) -> None:
         self._run = statements.run
         self._registry = Registry(statements)
+        self._recent_from: dict[tuple[str, str], str] = {}
 
     def evidence(self, request_id: str) -> Evidence | None:
         """Return everything stored about *request_id*, or None where nothing is."""
@@ -89,17 +92,19 @@ class Gathering:
             return {}
         return rows.request_heads(self._run("request_heads", request_ids=wanted).rows)
 
-    def aliased(self, aliases: Sequence[Alias]) -> dict[Alias, list[str]]:
+    def aliased(self, aliases: Iterable[Alias]) -> dict[Alias, list[str]]:
         """Return the requests that carry each of *aliases*, newest first; no kind means any."""
-        if not aliases:
-            return {}
-        hashes = sorted({siphash64(alias.value) for alias in aliases})
-        found: dict[Alias, dict[str, None]] = {}
-        for kind, value, raw in self._run("shared_aliases", hashes=hashes).rows:
-            for alias in (Alias(kind, value), Alias("", value)):
-                if alias in aliases:
-                    found.setdefault(alias, {})[rows.id_text(raw)] = None
-        return {alias: list(ids) for alias, ids in found.items()}
+        found: dict[Alias, list[str]] = {}
+        for alias in aliases:
+            carried = self._run("aliased_requests", hash=siphash64(alias.value)).rows
+            ids = {
+                rows.id_text(raw)
+                for kind, value, raw in carried
+                if value == alias.value and alias.kind in ("", kind)
+            }
+            if ids:
+                found[alias] = sorted(ids, reverse=True)
+        return found
 
     def _core(self, request_id: str) -> Evidence | None:
         """Return record and spans alone."""
@@ -122,25 +127,45 @@ class Gathering:
         return tuple(spans[:MAX_SPANS]), is_cut
 
     def _shared(self, found: Evidence) -> dict[Alias, list[str]]:
-        """Return the other requests that carry each of the request's other ids."""
-        carried = self.aliased(_other_ids(found))
-        others = {
-            alias: [one for one in ids if one != found.request_id] for alias, ids in carried.items()
+        """Return other requests that carry each of the request's other ids, newest first."""
+        own = _other_ids(found)
+        if not own:
+            return {}
+        traces = [siphash64(alias.value) for alias in own if alias.kind == ALIAS_TRACE_ID]
+        hashes = [siphash64(alias.value) for alias in own if alias.kind != ALIAS_TRACE_ID]
+        carried = self._run("shared_aliases", trace_hash=sum(traces[:1]), hashes=hashes).rows
+        shared: dict[Alias, set[str]] = {}
+        for kind, value, raw in carried:
+            if Alias(kind, value) in own:
+                shared.setdefault(Alias(kind, value), set()).add(rows.id_text(raw))
+        return {
+            alias: sorted(others, reverse=True)
+            for alias, ids in shared.items()
+            if (others := ids - {found.request_id})
         }
-        return {alias: ids for alias, ids in others.items() if ids}
 
     def _recent(self, found: Evidence) -> tuple[RequestRecord, ...]:
+        """Return the newest records of the same service and environment.
+
+        Where they were found last time, newer ones can only have been added: it is read from there.
+        """
         record = found.own
         if record is None:
             return ()
+        where = (record.service or "", record.environment or "")
         result = self._run(
             "recent_records",
-            request_id=hexadecimal(found.request_id),
-            service=record.service or "",
-            environment=record.environment or "",
+            request_id=hexadecimal(max(found.request_id, self._recent_from.get(where, ""))),
+            service=where[0],
+            environment=where[1],
             limit=2 * RECENT,
         )
-        return rows.newest_records(result.rows, RECENT)
+        bodies = rows.newest_records(result.rows)[:RECENT]
+        if len(bodies) == RECENT:
+            if len(self._recent_from) >= MAX_SERVICES:
+                self._recent_from.clear()
+            self._recent_from[where] = rows.record_id(bodies[-1])
+        return rows.telling_records(bodies)
 
     def _with_registry(self, found: Evidence) -> Evidence:
         """Return *found* with its composite and components, content hashed again."""

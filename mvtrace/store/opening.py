@@ -26,6 +26,8 @@ from mvtrace.store.store import Store
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
 
 _UNKNOWN_DATABASE: Final = 81
+_ENGINE_FOLDER: Final = "metadata"
+"""The engine makes it first of all in a directory of its own."""
 
 SQL_PATH: Final = "/sql"
 """Where a collector answers in ClickHouse's HTTP dialect."""
@@ -41,7 +43,8 @@ def open_store(
     """Return the store at *dsn*, its connection proven.
 
     *owner_url* is told to whoever finds an embedded store in use; *read_only* makes the engine
-    refuse writes; *api_key* is the bearer token for a collector.
+    refuse writes, and makes no store where there is none; *api_key* is the bearer token for a
+    collector.
 
     Raises:
         ConfigurationError: *dsn* is no address of a store.
@@ -52,11 +55,20 @@ def open_store(
     parsed = parse_dsn(dsn)
     settings = {"readonly": "2"} if read_only and parsed.kind != "collector" else {}
     if parsed.kind == "embedded":
+        if read_only:
+            _check_presence(parsed)
         return _open_embedded(parsed, owner_url=owner_url, settings=settings)
     options = _collector_options(parsed, api_key) if parsed.kind == "collector" else {}
     store = Store(parsed, _over_http(parsed, options), settings=settings)
     _prove(store)
     return store
+
+
+def _check_presence(dsn: StoreDsn) -> None:
+    """The engine would make a store of any folder, also of one that was named by mistake."""
+    directory = (dsn.directory or Path()).resolve()
+    if not (directory / _ENGINE_FOLDER).is_dir():
+        raise StoreUnreachableError(str(dsn), f"the folder {directory} holds none")
 
 
 def _open_embedded(dsn: StoreDsn, *, owner_url: str | None, settings: dict[str, str]) -> Store:

@@ -96,14 +96,46 @@ def stored_record(found: Iterable[Row]) -> StoredRecord | None:
     )
 
 
-def newest_records(found: Iterable[Row], limit: int) -> tuple[RequestRecord, ...]:
-    """Return the records of the rows of ``recent_records.sql``: one a request, newest first."""
-    bodies: dict[Any, tuple[int, Any]] = {}
-    for request_id, revision, body in found:
-        if request_id not in bodies or bodies[request_id][0] < revision:
-            bodies[request_id] = (revision, body)
-    parsed = [record_of(body) for _, body in list(bodies.values())[:limit]]
-    return tuple(record for record in parsed if record is not None)
+def newest_records(found: Iterable[Row]) -> list[bytes]:
+    """Return the bodies of the rows of ``recent_records.sql``: one a request, newest first."""
+    bodies: dict[bytes, tuple[int, bytes]] = {}
+    for raw_id, revision, body in found:
+        key = raw_bytes(raw_id)
+        if key not in bodies or bodies[key][0] < revision:
+            bodies[key] = (revision, raw_bytes(body))
+    return [bodies[key][1] for key in sorted(bodies, reverse=True)]
+
+
+def telling_records(bodies: Iterable[bytes]) -> tuple[RequestRecord, ...]:
+    """Return the records among *bodies*, newest first, that show what no newer one shows.
+
+    Requests of one version mostly call and ask the same: parsing each of them whole is not needed
+    to know the state they show.
+    """
+    shown: set[tuple[Any, ...]] = set()
+    records = []
+    for body in bodies:
+        facts = _shown_by(orjson.loads(body))
+        if not facts <= shown and (record := record_of(body)):
+            shown |= facts
+            records.append(record)
+    return tuple(records)
+
+
+def record_id(body: bytes) -> str:
+    """Return the request id in a record's *body*."""
+    return str(orjson.loads(body)["request_id"])
+
+
+def _shown_by(plain: Mapping[str, Any]) -> set[tuple[Any, ...]]:
+    """Return which slots and calls a record shows the state of, under which arm and version."""
+    state = (plain.get("arm"), plain.get("composite_version"))
+    parts = [
+        (state, key, item.get("kind"), item.get("name"), item.get("component"))
+        for key in ("index_snapshots", "router_decisions", "calls", "observed", "drift")
+        for item in plain.get(key, ())
+    ]
+    return {(state,), *parts}
 
 
 def stored_spans(found: Iterable[Mapping[str, Any]], request_id: str) -> list[StoredSpan]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import random
@@ -50,8 +51,12 @@ def test_explanations_over_many_requests(tmp_path: Path) -> None:
     print(f"\n{REQUESTS} requests over 12 months, filled in {time.perf_counter() - started:.0f} s")
     source = random.Random(7)
 
-    with collector(tmp_path) as one:
-        connection = http.client.HTTPConnection(one.url.removeprefix("http://"))
+    with (
+        collector(tmp_path) as one,
+        contextlib.closing(
+            http.client.HTTPConnection(one.url.removeprefix("http://"))
+        ) as connection,
+    ):
         by_id = [f"/api/v1/explanation?id={one_id}" for one_id in ids]
         milliseconds(connection, by_id[:20])  # warm
         floor = statistics.median(

@@ -259,3 +259,23 @@ def test_as_an_application(tmp_path: Path) -> None:
             unknown = client.get("/sql", params={"query": "SELECT 1", "project": "No Project"})
         assert unknown.status_code == 400
         assert not app.state.collector.is_loading
+
+
+def test_not_ready_says_why(tmp_path: Path) -> None:
+    """
+    With the store gone or the collector stopping, /readyz is 503 and names the part; /healthz
+    stays 200.
+    """
+    app = build_app(CollectorConfig(store=f"chdb://{tmp_path / 'store'}"))
+    with TestClient(app) as client:
+        app.state.collector.gate.is_open = False
+        app.state.collector.store.close()
+        ready = client.get("/readyz")
+        alive = client.get("/healthz")
+
+    assert (ready.status_code, alive.status_code) == (503, 200)
+    assert ready.json()["status"] == "not ready"
+    checks = ready.json()["checks"]
+    assert checks["collector"] == "stopping"
+    assert "it was closed" in checks["store"]
+    assert (checks["inbox"], checks["loader"]) == ("ok", "ok")

@@ -41,6 +41,20 @@ def _spans(trace: int) -> bytes:
     return request.SerializeToString()
 
 
+class _RestsNoted(threading.Event):
+    """Notes how long the loader asks to wait, and is set by the first wait that is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rests: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.rests.append(timeout or 0.0)
+        if timeout:
+            self.set()
+        return self.is_set()
+
+
 def _running(loader: Loader) -> tuple[threading.Event, threading.Thread]:
     stop = threading.Event()
     thread = threading.Thread(target=loader.run, args=(stop,))
@@ -135,3 +149,23 @@ def test_first_writer_wins() -> None:
     assert [verdict.problem == "" for verdict in judge(sent, [Stored("p", "R", "B", 2, "y")])] == [
         False, True, True, False, False, False, False,
     ]  # fmt: skip
+
+
+def test_backlog_is_loaded_without_rests(tmp_path: Path, store: Store) -> None:
+    """
+    While several segments wait, as after a restart, one is loaded right after the other.
+    """
+    for number in range(1, 5):
+        inbox = Inbox(tmp_path / "inbox")
+        inbox.append("default", "traces", _spans(number), str(number))
+        inbox.close()
+    inbox = Inbox(tmp_path / "inbox")
+    assert inbox.lag().segments == 4
+    stop = _RestsNoted()
+
+    Loader(store, inbox).run(stop)
+
+    assert stop.rests[:-1] == [0.0, 0.0]
+    assert inbox.lag().segments == 1
+    assert store.query("SELECT count() FROM spans").rows == [(3,)]
+    inbox.close()

@@ -174,6 +174,17 @@ def test_values_without_an_otlp_form() -> None:
     assert encoded == ["9223372036854775808", "-9223372036854775809", "a?b", None]
 
 
+def test_equal_values_of_two_types_stay_apart() -> None:
+    """
+    What was encoded before under the same key is only taken again for the very same value.
+    """
+    for value in (1, True, 1.0, 0, False, 0.0, -0.0, "1", "", b""):
+        message = Span.FromString(otlp.encode_attributes({"key": value}, 9))
+
+        found = attributes(message)["key"]
+        assert (type(found), str(found)) == (type(value), str(value))
+
+
 @given(st.lists(st.lists(spans, max_size=3), max_size=3), attribute_maps)
 def test_scopes_append_to_one_request(batches: list[list[FinishedSpan]], resource: dict) -> None:
     """

@@ -14,6 +14,7 @@ from strategies import plain, records
 
 from mvtrace import records as records_module
 from mvtrace.capture.budget import MAX_RECORD_BYTES, fitted
+from mvtrace.digest import canonical_bytes
 from mvtrace.records import (
     Call,
     Candidate,
@@ -50,6 +51,36 @@ def test_bytes_give_the_record_back(record: RequestRecord) -> None:
 
     assert again == record
     assert again.to_bytes() == record.to_bytes()
+
+
+@given(records)
+def test_bytes_are_the_canonical_form(record: RequestRecord) -> None:
+    """
+    The fast way to the bytes and the plain form's RFC 8785 bytes are one.
+    """
+    assert record.to_bytes() == canonical_bytes(record.to_dict())
+
+
+@given(records)
+def test_seen_is_the_same_record(record: RequestRecord) -> None:
+    """
+    A record of nothing but what was seen equals the one with every absent field, byte for byte.
+    """
+    told = {name: item for name, item in vars(record).items() if item is not None and item != ()}
+
+    assert RequestRecord.seen(**told) == record
+    assert RequestRecord.seen(**told).to_bytes() == record.to_bytes()
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
+def test_seen_knows_the_defaults(part: type[Value]) -> None:
+    """
+    A default that is on the record is there whether or not it was named.
+    """
+    needed = {f.name: "x" for f in dataclasses.fields(part) if f.default is dataclasses.MISSING}
+
+    assert part.seen(**needed) == part(**needed)
+    assert part.seen(**needed).to_dict() == part(**needed).to_dict()
 
 
 @given(record=records, key=st.text(st.characters(codec="utf-8"), min_size=1), value=plain)

@@ -43,6 +43,7 @@ NEW_ID: Final = f"""toFixedString(concat(
     unhex(concat('8', substring(hex(sipHash64(number, 2)), 1, 3))),
     unhex(leftPad(hex(number), 12, '0'))), 16)"""
 NEW_TRACE: Final = "toFixedString(sipHash128(number), 16)"
+NEW_ALIAS: Final = "if(kind = 'trace_id', trace, concat('resp-', toString(number)))"
 ID_TEXT: Final = """concat(lower(hex(substring(id, 1, 4))), '-', lower(hex(substring(id, 5, 2))),
     '-', lower(hex(substring(id, 7, 2))), '-', lower(hex(substring(id, 9, 2))), '-',
     lower(hex(substring(id, 11, 6))))"""
@@ -93,12 +94,12 @@ def _clone(table: str, original: str, numbers: str) -> str:
     replaced = {
         "requests": f"""{NEW_ID} AS id, {NEW_TRACE} AS trace, * REPLACE (
             id AS request_id, toNullable(trace) AS trace_id,
-            replaceOne(replaceOne(record, '{original}', {ID_TEXT}),
-                       lower(hex(assumeNotNull(trace_id))), lower(hex(trace))) AS record)""",
+            replaceAll(replaceOne(replaceOne(record, '{original}', {ID_TEXT}),
+                                  lower(hex(assumeNotNull(trace_id))), lower(hex(trace))),
+                       'resp-1', concat('resp-', toString(number))) AS record)""",
         "spans": f"{NEW_ID} AS id, * REPLACE (id AS request_id, {NEW_TRACE} AS trace_id)",
         "request_aliases": f"""{NEW_ID} AS id, lower(hex({NEW_TRACE})) AS trace, * REPLACE (
-            id AS request_id, if(kind = 'trace_id', trace, alias) AS alias,
-            if(kind = 'trace_id', sipHash64(trace), alias_hash) AS alias_hash)""",
+            id AS request_id, {NEW_ALIAS} AS alias, sipHash64({NEW_ALIAS}) AS alias_hash)""",
     }[table]
     raw = original.replace("-", "")
     # The helper columns come first and are cut off again by EXCEPT.

@@ -1,4 +1,4 @@
--- The newest finished records of a service and environment, not older than one request.
+-- The newest finished records of a service and environment, from one request on.
 -- The key is read backwards and ends with the limit; a record of two revisions has two rows.
 SELECT
     request_id,
@@ -10,5 +10,7 @@ WHERE project = {project:String}
     AND service = {service:String}
     AND environment = {environment:String}
     AND state = 'finished'
-ORDER BY request_id DESC
+ORDER BY
+    project DESC,
+    request_id DESC
 LIMIT {limit:UInt32}

@@ -1,4 +1,14 @@
--- Requests that carry an id with one of these hashes, newest first; which id, the caller compares.
+-- Requests that share an id with one: its trace first, so that an id which very many requests carry
+-- cannot crowd it out. Which id has a hash, the caller compares.
+SELECT
+    kind,
+    alias,
+    request_id
+FROM request_aliases
+WHERE project = {project:String}
+    AND alias_hash = {trace_hash:UInt64}
+LIMIT 400
+UNION ALL
 SELECT
     kind,
     alias,
@@ -6,5 +16,4 @@ SELECT
 FROM request_aliases
 WHERE project = {project:String}
     AND alias_hash IN {hashes:Array(UInt64)}
-ORDER BY request_id DESC
-LIMIT 4000
+LIMIT 400

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -459,6 +460,47 @@ def test_coroutine(captured: Captured) -> None:
     digest = captured.tracing.keyed_digest
     assert {call.output_digest for call in calls} == {digest("a!"), digest("b!")}
     assert all((call.duration_ns or 0) > 9_000_000 for call in calls)
+
+
+class Client:
+    """An object that is called like a coroutine function."""
+
+    async def __call__(self, text: str) -> str:
+        await asyncio.sleep(0.01)
+        assert mvtrace.current_call() is not None
+        return text + "!"
+
+
+async def failing() -> str:
+    await asyncio.sleep(0.01)
+    raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("function", "outcome"),
+    [
+        (Client(), "ok"),
+        (lambda text: Client()(text), "ok"),
+        (functools.partial(Client(), "a"), "ok"),
+        (lambda text: failing(), "error"),
+    ],
+)
+def test_function_that_returns_a_coroutine(captured: Captured, function: Any, outcome: str) -> None:
+    """
+    What hands out a coroutine is one call until that has ended, with its result and its failure.
+    """
+    ask = mvtrace.generation("g", model="m")(function)
+
+    async def main() -> None:
+        with work(), suppress(KeyError):
+            await ask(*([] if isinstance(function, functools.partial) else ["a"]))
+
+    asyncio.run(main())
+
+    call = only(captured)
+    digest = captured.tracing.keyed_digest("a!") if outcome == "ok" else None
+    assert (call.outcome, call.output_digest) == (outcome, digest)
+    assert (call.duration_ns or 0) > 9_000_000
 
 
 def test_generator(captured: Captured) -> None:

@@ -382,6 +382,64 @@ def test_background_work(captured: Captured) -> None:
     assert captured.span("execute_tool mail").attributes["mvtrace.request.id"] == record.request_id
 
 
+def test_work_that_outlives_its_request(captured: Captured) -> None:
+    """
+    What a task tells after its request has ended is on the record too, in a later revision.
+    """
+
+    async def serve() -> None:
+        tasks: list[asyncio.Task[None]] = []
+        has_ended = asyncio.Event()
+
+        async def later() -> None:
+            await has_ended.wait()
+            with mvtrace.generation("summary", model="m-1") as call:
+                call.response(id="resp-late")
+            mvtrace.annotate(summed=True)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            tasks.append(asyncio.create_task(later()))
+            await send(start())
+            await send(body(b"x"))
+
+        talk = Conversation(REQUEST)
+        await mvtrace.TraceMiddleware(app)(http_scope(), talk.receive, talk.send)
+        has_ended.set()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(serve())
+
+    first, *_, last = captured.records
+    assert (first.revision, first.calls) == (2, ())
+    assert (last.revision, last.request_id, last.sequence) == (4, first.request_id, first.sequence)
+    assert [(call.name, call.outcome) for call in last.calls] == [("summary", "ok")]
+    assert [alias.value for alias in last.aliases] == ["resp-late"]
+    assert last.annotations == {"summed": True}
+    assert (last.ended_at, last.outcome) == (first.ended_at, "ok")
+
+
+def test_endless_work_that_outlives_its_request(captured: Captured) -> None:
+    """
+    A loop that one request has started does not send its record for ever; that it was cut is said.
+    """
+    scopes: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await send(start())
+        await send(body(b"x"))
+
+    Conversation(REQUEST).run(mvtrace.TraceMiddleware(app), http_scope())
+    with mvtrace.resume(scopes[0]):
+        for _ in range(150):
+            with mvtrace.tool("tick"):
+                pass
+
+    records = captured.records
+    assert [record.revision for record in records] == list(range(2, 104))
+    assert (len(records[-1].calls), records[-1].capture.calls_dropped) == (100, 1)  # type: ignore[union-attr]
+
+
 def test_background_work_that_fails(captured: Captured) -> None:
     """
     After a complete answer an exception does not fail the answer, but is on the record.
@@ -541,6 +599,65 @@ def test_scopes_that_are_no_requests() -> None:
 
     assert seen == [(scope, talk.receive, talk.send) for scope in scopes]
     assert scopes == [{"type": "lifespan"}, {"type": "mqtt"}]
+
+
+def test_composite_is_registered_when_the_server_starts(captured: Captured) -> None:
+    """
+    What serves is sent at the server's start-up, before any request could name it.
+    """
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    shop = mvtrace.composite("shop", mvtrace.prompt("p", "Say {x}"))
+    Conversation().run(mvtrace.TraceMiddleware(app, composite=shop), {"type": "lifespan"})
+
+    captured.flush()
+    assert [log.event_name for log in captured.sink.logs] == [
+        "mvtrace.content", "mvtrace.component", "mvtrace.composite",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("composite", ["shop", mvtrace.prompt("p", "Say {x}"), 5])
+def test_composite_that_is_none(
+    captured: Captured, composite: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    An object that is no composite version is named in one line; every request is still recorded.
+    """
+    client = TestClient(mvtrace.TraceMiddleware(Starlette(), composite=composite))
+
+    ids = [client.get("/").headers[HEADER] for _ in range(30)]
+
+    assert [record.request_id for record in captured.records] == ids
+    assert {record.composite_version for record in captured.records} == {None}
+    [said] = caplog.messages
+    assert f"is a {type(composite).__name__}, not a composite version" in said
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("no.such:system", "ModuleNotFoundError: No module named 'no'"),
+        ("json:system", "AttributeError: module 'json' has no attribute 'system'"),
+        ("json:dumps.nothing", "AttributeError: 'function' object has no attribute 'nothing'"),
+    ],
+)
+def test_composite_of_the_environment_that_is_none(
+    captured: Captured, target: str, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A target that cannot be imported is named in one line; the first request is recorded too.
+    """
+    options = {"url": captured.sink.url, "spool_dir": captured.tracing.config.spool_dir}
+    captured.tracing = mvtrace.configure(composite=target, **options)
+    client = TestClient(mvtrace.TraceMiddleware(Starlette()))
+
+    ids = [client.get("/").headers[HEADER] for _ in range(3)]
+
+    assert [record.request_id for record in captured.records] == ids
+    [said] = caplog.messages
+    assert said.endswith(f"version: MVTRACE_COMPOSITE={target} cannot be imported: {problem}.")
 
 
 def test_long_request_is_recorded_at_its_start(captured: Captured) -> None:

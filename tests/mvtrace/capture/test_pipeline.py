@@ -609,6 +609,24 @@ def test_exit_without_a_collector_is_not_held_up(tmp_path: Path) -> None:
     assert routes(sink)[:50] == JOBS
 
 
+def test_exit_without_grace_still_spools(tmp_path: Path) -> None:
+    """
+    No time for delivery does not mean no time for the disk: what was captured is delivered later.
+    """
+    url = "http://127.0.0.1:9"
+    tracing = mvtrace.configure(url=url, spool_dir=tmp_path, exit_grace_s=0)
+    shop = mvtrace.composite("shop", mvtrace.prompt("long", "0123456789" * 500_000))
+    with mvtrace.request(route="job", composite=shop):
+        pass
+
+    tracing.shutdown()
+
+    stats = tracing.stats()
+    assert (stats["spooled_records"], stats["queue_length"]) == (1, 0)
+    events = len(list(shop.events()))
+    assert (stats["captured_events"], stats["spooled_events"]) == (events, events)
+
+
 @pytest.mark.parametrize(
     "end",
     [
@@ -750,7 +768,7 @@ def test_parent_adopts_what_a_killed_child_left(tmp_path: Path) -> None:
     """
     A child of a fork holds no lock of its parent's, nor the parent one of the child's.
     """
-    code = FORKING.replace("sys.exit(0)", "tracing._writer.drain(5); os._exit(0)")
+    code = FORKING.replace("sys.exit(0)", "tracing._writer.drain(30); os._exit(0)")
     run_python(code, tmp_path, "http://127.0.0.1:9")
 
     with Sink() as sink:

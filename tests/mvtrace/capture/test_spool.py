@@ -196,6 +196,23 @@ def test_range_in_delivery_is_the_same_after_a_restart(tmp_path: Path) -> None:
     assert after.resource == RESOURCE
 
 
+@pytest.mark.parametrize("size", [0, 4000, 5000, 1 << 19])
+def test_resource_of_any_size(tmp_path: Path, size: int) -> None:
+    """
+    A resource comes back whole, also where it is larger than what is read of a segment first.
+    """
+    resource = b"r" * size
+    spool = Spool(tmp_path, str(uuid.uuid4()), lambda: resource)
+    spool.append([Payload(SPANS, b"a")])
+
+    found = SpoolReader(spool.directory, Counts()).next_range(spool.tail)
+    spool.close()
+
+    assert found is not None
+    assert found.resource == resource
+    assert found.payloads(SPANS) == [b"a"]
+
+
 def test_logs_of_a_range_are_not_repeated(tmp_path: Path) -> None:
     """
     Once the logs of a range are delivered only its spans remain, also after a split and a restart.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import pickle
 from pathlib import Path
@@ -108,6 +109,26 @@ def test_label_that_cannot_be() -> None:
         "Component model 'm': its label is ''; "
         "a label is one line of 1 to 200 printable characters."
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"kind": "modle"}, "Component modle 'default': there is no such kind."),
+        ({"kind": "router"}, "Component router 'default': its body is of another kind."),
+        ({"digest": "sha256:" + "0" * 64}, f"its digest is sha256:{'0' * 64}, but its body has "),
+        ({"body": b'{"facts":{},"kind":"sampling"}'}, ", but its body has sha256:"),
+        ({"name": "two\nlines"}, "a name is one line of 1 to 200 printable characters."),
+    ],
+)
+def test_component_put_together_by_hand(changes: dict[str, object], problem: str) -> None:
+    """
+    A component is what its digest says however it was made; none that is not can be registered.
+    """
+    with pytest.raises(ComponentError) as caught:
+        dataclasses.replace(sampling(top_p=0.9), **changes)  # type: ignore[arg-type]
+
+    assert problem in str(caught.value)
 
 
 def test_unserializable_parameter() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -30,7 +31,7 @@ from mvtrace.cli.text import report_text
 from mvtrace.digest import parse_canonical
 from mvtrace.explain.evidence import Evidence, StoredEvent
 from mvtrace.explain.explainer import explain
-from mvtrace.records import PromptUse, RequestRecord
+from mvtrace.records import PromptUse, RequestRecord, Value
 from mvtrace.resources import schema_root
 
 EXPLANATION = jsonschema.Draft202012Validator(
@@ -40,6 +41,7 @@ RECORD = jsonschema.Draft202012Validator(
     json.loads((schema_root() / "events" / "request.schema.json").read_text("utf-8"))
 )
 FAQ = SYSTEM.part("index/faq").digest
+PARTS = sorted(Value.__subclasses__(), key=lambda part: part.__name__ != "RequestRecord")[1:]
 
 
 def parts(given: Evidence) -> dict[str, tuple[str, str | None, str | None]]:
@@ -362,3 +364,13 @@ def test_unreadable_manifest_is_no_manifest(body: bytes) -> None:
 
     codes = [finding["code"] for finding in explanation["findings"]]  # type: ignore[attr-defined]
     assert "composite_damaged" in codes
+
+
+@pytest.mark.parametrize("part", [RequestRecord, *PARTS], ids=lambda part: part.__name__)
+def test_record_schema_has_every_field(part: type[Value]) -> None:
+    """
+    The published schema of the record knows exactly the fields of the record and of its parts.
+    """
+    schema = RECORD.schema if part is RequestRecord else RECORD.schema["$defs"][part.__name__]
+
+    assert list(schema["properties"]) == [field.name for field in dataclasses.fields(part)]

@@ -85,13 +85,17 @@ def quarantined(subject: str, reason: str) -> Evidence:
 CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
     "drift": (
         lambda: evidence(record(index=REINDEXED.digest)),
-        f"index faq: queried as {short(REINDEXED.digest)} but the composite declares "
-        f"{short(SYSTEM.part('index/faq').digest)}; it was changed without a new version.",
+        (
+            f"index faq: queried as {short(REINDEXED.digest)} but the composite declares "
+            f"{short(SYSTEM.part('index/faq').digest)}; it was changed without a new version."
+        ),
     ),
     "undeclared_component": (
         undeclared,
-        f"guardrail pii: used as {short(REINDEXED.digest)}, but the composite declares no such "
-        "component.",
+        (
+            f"guardrail pii: used as {short(REINDEXED.digest)}, but the composite declares no such "
+            "component."
+        ),
     ),
     "served_model_differs": (
         lambda: evidence(record(calls=calls(model_served="writer-1b"))),
@@ -123,13 +127,17 @@ CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
     ),
     "component_damaged": (
         lambda: with_bodies(SYSTEM, wrong="model/writer"),
-        "model writer: what is stored does not hash to "
-        f"{short(SYSTEM.part('model/writer').digest)}.",
+        (
+            "model writer: what is stored does not hash to "
+            f"{short(SYSTEM.part('model/writer').digest)}."
+        ),
     ),
     "content_missing": (
         lambda: evidence(contents={}),
-        "The content of 2 components is not stored, its digest is: postprocess tidy, "
-        "prompt answer.",
+        (
+            "The content of 2 components is not stored, its digest is: postprocess tidy, "
+            "prompt answer."
+        ),
     ),
     "content_verified": (evidence, "6 of 6 components hashed again to their digests."),
     "record_missing": (
@@ -150,18 +158,24 @@ CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
     ),
     "record_conflict": (
         lambda: quarantined(request_id(0).replace("-", ""), "conflicting-record"),
-        "Another record for this request was received and not let in (conflicting-record: why); "
-        "what is shown came first.",
+        (
+            "Another record for this request was received and not let in (conflicting-record: why); "
+            "what is shown came first."
+        ),
     ),
     "registration_refused": (
         lambda: quarantined(f"mvtrace.component {PROMPT.digest}", "wrong-digest"),
-        f"A mvtrace.component event for {short(PROMPT.digest)} was received and not let in "
-        "(wrong-digest: why).",
+        (
+            f"A mvtrace.component event for {short(PROMPT.digest)} was received and not let in "
+            "(wrong-digest: why)."
+        ),
     ),
     "foreign_trace": (
         foreign_spans,
-        "This trace has no request record: support does not run mvtrace, so the state that "
-        "answered is inferred from spans.",
+        (
+            "This trace has no request record: support does not run mvtrace, so the state that "
+            "answered is inferred from spans."
+        ),
     ),
     "request_unfinished": (
         lambda: evidence(record(state="started", revision=1, ended_at=None, outcome=None)),
@@ -216,8 +230,10 @@ CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
     ),
     "cache_origin": (
         lambda: origin(is_stored=True),
-        f"The answer came from a cache: it was made by request {OTHER} under version "
-        f"{short(SECOND.version)}.",
+        (
+            f"The answer came from a cache: it was made by request {OTHER} under version "
+            f"{short(SECOND.version)}."
+        ),
     ),
     "cache_origin_missing": (
         lambda: origin(is_stored=False),

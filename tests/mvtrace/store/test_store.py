@@ -161,11 +161,26 @@ class TestEmbedded:
         """
         A store that was opened for reading takes no DDL and no insert.
         """
+        open_store(dsn).close()
+
         with open_store(dsn, read_only=True) as store:
             with pytest.raises(QueryRefusedError):
                 store.command("CREATE TABLE t (a UInt8) ENGINE = Memory")
 
             assert store.query("SELECT 1", settings={"max_threads": "1"}).rows == [(1,)]
+
+    def test_reading_makes_no_store(self, tmp_path: Path) -> None:
+        """
+        A folder that holds no store is named, and nothing is written into it or beside it.
+        """
+        folder = tmp_path / "other"
+        folder.mkdir()
+
+        for path in (folder, tmp_path / "nothing"):
+            with pytest.raises(StoreUnreachableError, match=f"the folder {path} holds none"):
+                open_store(f"chdb://{path}", read_only=True)
+
+        assert list(tmp_path.rglob("*")) == [folder]
 
     def test_data_survives_closing(self, dsn: str) -> None:
         """

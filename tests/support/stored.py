@@ -1,0 +1,178 @@
+"""Rows of the story put into a store by plain inserts, also such as a loader would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from story import SYSTEM, System, reference, spans_of
+
+from mvtrace.digest import RECORD_DOMAIN, digest_of
+from mvtrace.explain.evidence import StoredSpan
+from mvtrace.records import RequestRecord
+from mvtrace.store import Store, migrate, open_store
+from mvtrace.store.siphash import siphash64
+
+MOMENT = datetime(2026, 8, 22, 11, 5, tzinfo=UTC)
+
+
+def new_store(dsn: str) -> Store:
+    """Return an embedded store with its tables."""
+    store = open_store(dsn)
+    migrate(store)
+    return store
+
+
+class Filler:
+    """Puts rows into a store, in one project."""
+
+    def __init__(self, store: Store, project: str = "default") -> None:
+        self._session = store.open_session()
+        self._project = project
+
+    def request(self, one: RequestRecord, *, with_spans: bool = True) -> None:
+        """Store a record with its aliases, and the spans that belong to it."""
+        self.record(one)
+        pairs = [(alias.kind, alias.value) for alias in one.aliases]
+        pairs += [("trace_id", one.trace_id)] if one.trace_id else []
+        pairs += [("response_id", call.response_id) for call in one.calls if call.response_id]
+        for kind, value in pairs:
+            self.alias(kind, value, one.request_id)
+        if with_spans:
+            self.spans(spans_of(one))
+
+    def record(self, one: RequestRecord) -> None:
+        """Store a record alone."""
+        body = one.to_bytes()
+        served = [call.model_served for call in one.calls if call.model_served]
+        self._insert(
+            "requests",
+            request_id=_id(one.request_id),
+            revision=one.revision,
+            record=body.decode(),
+            record_digest=bytes.fromhex(digest_of(RECORD_DOMAIN, body).removeprefix("sha256:")),
+            producer_id=_id(one.producer_id),
+            sequence=one.sequence,
+            received_at=MOMENT,
+            state=one.state,
+            outcome=one.outcome,
+            started_at=_time(one.started_at),
+            ended_at=_time(one.ended_at) if one.ended_at else None,
+            duration_ns=one.ended_at - one.started_at if one.ended_at else None,
+            status_code=one.status_code,
+            service=one.service or "",
+            environment=one.environment or "",
+            protocol=one.protocol or "",
+            method=one.method,
+            route=one.route,
+            parent_request_id=_id(one.parent_request_id) if one.parent_request_id else None,
+            conversation_id=one.conversation_id,
+            composite_version=one.composite_version,
+            composite_name=one.composite_name,
+            arm=one.arm,
+            models_served=served,
+            index_snapshots=[shot.digest for shot in one.index_snapshots if shot.digest],
+            calls=len(one.calls),
+            drift=len(one.drift),
+        )
+
+    def alias(self, kind: str, value: str, request_id: str) -> None:
+        """Store another id of a request."""
+        self._insert(
+            "request_aliases",
+            alias_hash=siphash64(value),
+            kind=kind,
+            alias=value,
+            request_id=_id(request_id),
+            received_at=MOMENT,
+        )
+
+    def spans(self, spans: Iterable[StoredSpan]) -> None:
+        """Store spans; of their attributes those that are text or whole numbers."""
+        for span in spans:
+            self._insert(
+                "spans",
+                request_id=_id(span.request_id),
+                span_id=bytes.fromhex(span.span_id),
+                parent_span_id=bytes.fromhex(span.parent_span_id or "0" * 16),
+                trace_id=bytes.fromhex(span.trace_id),
+                name=span.name,
+                kind=span.kind,
+                start_time=_time(span.started_at),
+                duration_ns=span.duration_ns,
+                service=span.service,
+                environment=span.environment,
+                composite_version=span.composite_version,
+                attributes_string={k: v for k, v in span.attributes.items() if type(v) is str},
+                attributes_int={k: v for k, v in span.attributes.items() if type(v) is int},
+                attributes_json={"list": "[1, 2.5]"},
+                attributes_double={"nan": float("nan"), "zero": 0.0},
+                attributes_bool={"no": False},
+                events=[(_time(span.started_at), "first token", {"n": "1"})],
+                links=[(bytes(16), bytes(8), "", {})],
+                received_at=MOMENT,
+            )
+
+    def system(self, system: System = SYSTEM, *, with_content: bool = True) -> None:
+        """Store a composite version with its components and their content."""
+        ordered = sorted(system.parts, key=lambda one: (one.kind, one.name))
+        self._insert(
+            "composites",
+            version=system.version,
+            name=system.name,
+            manifest=system.manifest.decode(),
+            labels=system.labels,
+            component_kinds=[one.kind for one in ordered],
+            component_names=[one.name for one in ordered],
+            component_digests=[one.digest for one in ordered],
+            received_at=MOMENT,
+        )
+        for one in ordered:
+            self.component(one.digest, one.kind, one.body)
+            for text in one.texts if with_content else ():
+                self.content(reference(text)["digest"], text)
+
+    def component(self, digest: str, kind: str, body: bytes) -> None:
+        """Store a component's body, whether or not it hashes to its digest."""
+        self._insert("components", digest=digest, kind=kind, body=body.decode(), received_at=MOMENT)
+
+    def content(self, digest: str, text: str) -> None:
+        """Store a piece of content, whether or not it hashes to its digest."""
+        self._insert("contents", digest=digest, content=text, received_at=MOMENT)
+
+    def quarantine(self, subject: str, reason: str, detail: str) -> None:
+        """Store something that was turned away."""
+        self._insert(
+            "quarantine",
+            received_at=MOMENT,
+            quarantine_id=bytes(16),
+            reason=reason,
+            detail=detail,
+            subject=subject,
+            body="",
+        )
+
+    def event(self, request_id: str, name: str, attributes: dict[str, str]) -> None:
+        """Store a log record of a request; *attributes* are JSON text."""
+        self._insert(
+            "events",
+            request_id=_id(request_id),
+            event_id=bytes(16),
+            time=MOMENT,
+            name=name,
+            attributes=attributes,
+            received_at=MOMENT,
+        )
+
+    def _insert(self, table: str, **values: Any) -> None:
+        row = {"project": self._project, **values}
+        self._session.insert(table, list(row), [list(row.values())])
+
+
+def _id(request_id: str) -> bytes:
+    return bytes.fromhex(request_id.replace("-", ""))
+
+
+def _time(unix_nano: int) -> datetime:
+    return datetime.fromtimestamp(unix_nano / 1e9, UTC)
