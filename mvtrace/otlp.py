@@ -6,8 +6,8 @@ with the official classes. What is encoded here is concatenated by the spool: re
 protobuf message may be appended as bytes.
 
 What was measured: a span is mostly attributes, and most attributes say what they said before. An
-encoded pair that is found again costs 0.1 µs, one that is made anew 1 µs, so short values are
-remembered with their key. Small varints come from a table, 0.05 µs instead of 0.3 µs.
+encoded pair that is found again costs 0.3 µs, one that is made anew 1.5 µs, so short values are
+remembered with their key. Small varints come from a table, 0.1 µs instead of 0.3 µs.
 """
 
 from __future__ import annotations

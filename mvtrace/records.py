@@ -6,10 +6,10 @@ are nanoseconds. Digests are text: ``sha256:<hex>`` or ``hmac-sha256:<key id>:<h
 
 Law: ``RequestRecord.from_bytes(record.to_bytes()) == record``.
 
-What was measured: to make a record of 46 fields and its bytes took 34 µs, of which orjson needed
+What was measured: to make a small request's record and its bytes took 20 µs, of which orjson needed
 one. The rest was writing and reading the fields that nobody has seen, and walking the plain form
 again to learn whether orjson may write it. Hence parts have a ``__dict__`` that need hold only what
-was seen (``seen``), and the walk that makes the plain form looks at the types as well: 10 µs.
+was seen (``seen``), and the walk that makes the plain form looks at the types as well: 11 µs.
 """
 
 from __future__ import annotations
