@@ -62,9 +62,8 @@ def frame_head(project: str, signal: Signal, body: bytes, *, frame: Frame, body_
             field(4, frame.batch),
         )
     )
-    crc = _CRC_TAG + _CRC.pack(zlib.crc32(head, body_crc))
-    tail = _SIGNAL_TAGS[signal] + varint(len(body))
-    inner = crc + head + tail
+    head += _SIGNAL_TAGS[signal] + varint(len(body))
+    inner = _CRC_TAG + _CRC.pack(zlib.crc32(head, body_crc)) + head
     return varint(len(inner) + len(body)) + inner
 
 
@@ -106,7 +105,7 @@ def _read_frame(view: memoryview, position: int) -> tuple[Frame, int]:
         if number in _BODY_FIELDS:
             if after + value != end:
                 raise _TornError
-            _check_body(view[head:position], view[after:end], crc)
+            _check_body(view[head:after], view[after:end], crc)
             return Frame(values.get(3, 0), values.get(2, 0), batch), end
         if number == _BATCH_FIELD:
             batch = bytes(view[after : after + value])

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mvtrace_collector.errors import InboxFullError, InboxInUseError, InboxWriteError
@@ -181,6 +181,7 @@ def scan_of_prefixes(whole: bytes, tmp_path: Path) -> int:
 
 
 @given(st.integers(0, 400), st.integers(1, 255))
+@example(position=389, flip=1)  # in the tag of the body, between what two checks covered
 @settings(max_examples=200, deadline=None)
 def test_a_damaged_frame_is_never_taken_for_a_whole_one(
     tmp_path_factory: pytest.TempPathFactory, position: int, flip: int
