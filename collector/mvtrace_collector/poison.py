@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from mvtrace_collector.segments import TornError, read_varint
+
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """More of one frame is not kept in a row; the segment's file stays in the inbox for a while."""
 
@@ -27,7 +29,6 @@ QUARANTINE_COLUMNS: Final = (
     "body",
 )
 
-_MORE: Final = 0x80
 _WIRE_VARINT: Final = 0
 _WIRE_BYTES: Final = 2
 _WIRE_FIXED32: Final = 5
@@ -48,10 +49,6 @@ class Frame(NamedTuple):
     seq: int
 
 
-class _EndOfDataError(Exception):
-    """The bytes end within a value."""
-
-
 def signals_in(segment: Path) -> frozenset[int]:
     """Return which bodies *segment* holds (TRACES, LOGS); both where its frames cannot be read."""
     if not segment.stat().st_size:
@@ -65,11 +62,11 @@ def signals_in(segment: Path) -> frozenset[int]:
         position = 0
         try:
             while position < len(view):
-                length, start = _varint(view, position)
+                length, start = read_varint(view, position)
                 position = start + length
                 with view[start:position] as envelope:
                     found.update(number for number, _ in _head_fields(envelope, 0))
-        except _EndOfDataError:
+        except TornError:
             return frozenset({TRACES, LOGS})
     return frozenset(found & {TRACES, LOGS})
 
@@ -80,8 +77,8 @@ def split_frames(data: bytes) -> tuple[list[Frame], bytes]:
     position = 0
     while position < len(data):
         try:
-            length, start = _varint(data, position)
-        except _EndOfDataError:
+            length, start = read_varint(data, position)
+        except TornError:
             break
         if start + length > len(data):
             break
@@ -115,32 +112,19 @@ def _head_fields(raw: Raw, position: int) -> Iterator[tuple[int, int | bytes]]:
     """Yield the fields of an envelope, up to the first that cannot be one."""
     try:
         while position < len(raw):
-            tag, position = _varint(raw, position)
+            tag, position = read_varint(raw, position)
             number, wire = tag >> 3, tag & 7
             if wire == _WIRE_FIXED32:
                 position += 4
                 continue
             if wire not in (_WIRE_VARINT, _WIRE_BYTES):
                 return
-            value, position = _varint(raw, position)
+            value, position = read_varint(raw, position)
             if wire == _WIRE_BYTES:
                 is_body = number in (TRACES, LOGS)
                 yield number, b"" if is_body else bytes(raw[position : position + value])
                 position += value
             else:
                 yield number, value
-    except _EndOfDataError:
+    except TornError:
         return
-
-
-def _varint(data: Raw, position: int) -> tuple[int, int]:
-    number = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            break
-        byte = data[position]
-        position += 1
-        number |= (byte & 0x7F) << shift
-        if byte < _MORE:
-            return number, position
-    raise _EndOfDataError

@@ -48,7 +48,7 @@ class Scan:
     file_bytes: int
 
 
-class _TornError(Exception):
+class TornError(Exception):
     """The bytes are no whole frame."""
 
 
@@ -82,45 +82,46 @@ def scan_segment(path: Path) -> Scan:
         while position < size:
             try:
                 frame, position = _read_frame(view, position)
-            except _TornError:
+            except TornError:
                 break
             frames.append(frame)
     return Scan(tuple(frames), position, size)
 
 
 def _read_frame(view: memoryview, position: int) -> tuple[Frame, int]:
-    length, start = _read_varint(view, position)
+    length, start = read_varint(view, position)
     end = start + length
     if end > len(view) or bytes(view[start : start + 1]) != _CRC_TAG:
-        raise _TornError
+        raise TornError
     head = start + 1 + _CRC.size
     (crc,) = _CRC.unpack(bytes(view[start + 1 : head]).ljust(_CRC.size, b"\0"))
     values: dict[int, int] = {}
     batch = b""
     position = head
     while position < end:
-        tag, after = _read_varint(view, position)
-        value, after = _read_varint(view, after)
+        tag, after = read_varint(view, position)
+        value, after = read_varint(view, after)
         number, is_bytes = tag >> 3, tag & 7 == _LENGTH_DELIMITED
         if number in _BODY_FIELDS:
             if after + value != end:
-                raise _TornError
+                raise TornError
             _check_body(view[head:after], view[after:end], crc)
             return Frame(values.get(3, 0), values.get(2, 0), batch), end
         if number == _BATCH_FIELD:
             batch = bytes(view[after : after + value])
         values[number] = value
         position = after + value if is_bytes else after
-    raise _TornError
+    raise TornError
 
 
 def _check_body(head: memoryview, body: memoryview, crc: int) -> None:
     with head, body:
         if zlib.crc32(head, zlib.crc32(body)) != crc:
-            raise _TornError
+            raise TornError
 
 
-def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+def read_varint(view: bytes | memoryview, position: int) -> tuple[int, int]:
+    """Return the varint of *view* at *position* and where it ends; TornError where none does."""
     number = 0
     for shift in range(0, 70, 7):
         if position >= len(view):
@@ -130,4 +131,4 @@ def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
         number |= (byte & 0x7F) << shift
         if byte < _MORE:
             return number, position
-    raise _TornError
+    raise TornError
