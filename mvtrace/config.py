@@ -43,6 +43,9 @@ class TracingConfig:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """More headers of each delivery, from ``OTEL_EXPORTER_OTLP_HEADERS``."""
     timeout_s: float = 10.0
+    certificate: Path | None = None
+    """Authorities (PEM file) that may have signed the collector's certificate, instead of the
+    system's; ``MVTRACE_CERTIFICATE`` or ``OTEL_EXPORTER_OTLP_CERTIFICATE``."""
     compression: Literal["gzip", "none"] = "gzip"
     service: str = UNKNOWN_SERVICE
     service_version: str | None = None
@@ -87,6 +90,8 @@ class TracingConfig:
                 self.content,
                 "the only mode is 'digest': texts stay in the process, keyed digests leave it",
             )
+        if self.certificate is not None and not self.certificate.is_file():
+            raise ConfigurationError("certificate", str(self.certificate), "it names a PEM file")
         _check_range("span_ratio", self.span_ratio, 0.0, 1.0)
         _check_range("slow_ms", self.slow_ms, 0.0, float("inf"))
         _check_range("exit_grace_s", self.exit_grace_s, 0.0, MAX_TIMEOUT_S)
@@ -253,6 +258,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "service": ("MVTRACE_SERVICE", _text),
     "environment": ("MVTRACE_ENVIRONMENT", _text),
     "project": ("MVTRACE_PROJECT", _text),
+    "certificate": ("MVTRACE_CERTIFICATE", _path),
     "spool_dir": ("MVTRACE_SPOOL_DIR", _path),
     "spool_max_bytes": ("MVTRACE_SPOOL_MAX_BYTES", _bytes),
     "spool_min_free_bytes": ("MVTRACE_SPOOL_MIN_FREE_BYTES", _bytes),
@@ -273,6 +279,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
 _OTEL_SOURCES: Final = {
     "url": "OTEL_EXPORTER_OTLP_ENDPOINT",
     "timeout_s": "OTEL_EXPORTER_OTLP_TIMEOUT",
+    "certificate": "OTEL_EXPORTER_OTLP_CERTIFICATE",
     "service": "OTEL_SERVICE_NAME",
     "project": "OTEL_RESOURCE_ATTRIBUTES",
 }
@@ -314,6 +321,8 @@ def _otel_exporter_values(environ: Mapping[str, str]) -> dict[str, Any]:
         values["timeout_s"] = min(_number("OTEL_EXPORTER_OTLP_TIMEOUT", timeout), MAX_TIMEOUT_S)
     if compression := environ.get("OTEL_EXPORTER_OTLP_COMPRESSION", "").strip():
         values["compression"] = _compression("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
+    if certificate := environ.get("OTEL_EXPORTER_OTLP_CERTIFICATE", "").strip():
+        values["certificate"] = Path(certificate)
     return values
 
 
@@ -329,7 +338,7 @@ def _coerced(name: str, value: Any) -> Any:
     """Return an argument in its field's type."""
     if name == "url":
         return str(value).rstrip("/")
-    if name == "spool_dir":
+    if name in ("spool_dir", "certificate"):
         return Path(value).expanduser().absolute()
     if name == "propagate_to":
         hosts: Sequence[str] = (value,) if isinstance(value, str) else value

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from mvtrace.config import TracingConfig
 
 if TYPE_CHECKING:
     import http.client
+    import ssl
 
 MAX_ANSWER_BYTES: Final = 1 << 20
 
@@ -31,6 +33,7 @@ class CollectorConnection:
     def __init__(self, config: TracingConfig) -> None:
         self._url = urlsplit(config.url)
         self._timeout_s = config.timeout_s
+        self._certificate = config.certificate
         self._connection: http.client.HTTPConnection | None = None
         self._headers = dict(config.headers)
         if config.api_key is not None:
@@ -73,15 +76,31 @@ class CollectorConnection:
         return answer
 
     def _connect(self) -> http.client.HTTPConnection:
-        url = self._url
-        name = "HTTPSConnection" if url.scheme == "https" else "HTTPConnection"
-        kind: type[http.client.HTTPConnection] = getattr(_http(), name)
-        return kind(url.hostname or "", url.port, timeout=self._timeout_s)
+        url, client = self._url, _http()
+        if url.scheme != "https":
+            connection: http.client.HTTPConnection = client.HTTPConnection(
+                url.hostname or "", url.port, timeout=self._timeout_s
+            )
+            return connection
+        secure: http.client.HTTPConnection = client.HTTPSConnection(
+            url.hostname or "",
+            url.port,
+            timeout=self._timeout_s,
+            context=_trusting(self._certificate),
+        )
+        return secure
 
     def close(self) -> None:
         """Close the connection; the next delivery opens another."""
         if self._connection is not None:
             self._connection.close()
+
+
+def _trusting(certificate: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the authorities of *certificate*, else the system's."""
+    import ssl  # noqa: PLC0415 (its cost: see above)
+
+    return ssl.create_default_context(cafile=certificate)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import http.server
+import ssl
 import threading
 import time
 from collections import deque
@@ -65,7 +66,7 @@ class Scripted:
 class Sink:
     """The server; a context manager."""
 
-    def __init__(self, max_body: int | None = None) -> None:
+    def __init__(self, max_body: int | None = None, *, tls: ssl.SSLContext | None = None) -> None:
         self.deliveries: list[Delivery] = []
         self.script: deque[Scripted] = deque()
         self.max_body = max_body
@@ -83,7 +84,10 @@ class Sink:
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
