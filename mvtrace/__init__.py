@@ -10,9 +10,11 @@ from mvtrace.capture.api import (
     propagation_headers,
     resume,
     shutdown,
+    subject,
 )
 from mvtrace.capture.both import guardrail, postprocess
 from mvtrace.capture.calls import current_call
+from mvtrace.capture.meters import export_metrics
 from mvtrace.capture.middleware import TraceMiddleware
 from mvtrace.capture.model_calls import embedding, generation
 from mvtrace.capture.pipeline import configure
@@ -34,7 +36,7 @@ from mvtrace.components import (
     tools,
 )
 from mvtrace.errors import MvtraceError
-from mvtrace.version import __version__
+from mvtrace.version import module_attribute as __getattr__  # noqa: F401 (asked for __version__)
 
 __all__ = [
     "Component",
@@ -54,6 +56,7 @@ __all__ = [
     "custom",
     "embedding",
     "embedding_model",
+    "export_metrics",
     "flush",
     "generation",
     "guardrail",
@@ -70,6 +73,7 @@ __all__ = [
     "sampling",
     "shutdown",
     "stack",
+    "subject",
     "tool",
     "tools",
 ]

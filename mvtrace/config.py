@@ -12,6 +12,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from urllib.parse import unquote, urlsplit
@@ -46,7 +47,8 @@ class TracingConfig:
     certificate: Path | None = None
     """Authorities (PEM file) that may have signed the collector's certificate, instead of the
     system's; ``MVTRACE_CERTIFICATE`` or ``OTEL_EXPORTER_OTLP_CERTIFICATE``."""
-    compression: Literal["gzip", "none"] = "gzip"
+    compression: Literal["auto", "gzip", "none"] = "auto"
+    """``auto``: gzip, but not to a collector on this machine, where it only costs."""
     service: str = UNKNOWN_SERVICE
     service_version: str | None = None
     environment: str | None = None
@@ -58,8 +60,15 @@ class TracingConfig:
     """All producers below *spool_dir* together; above it new data is dropped and counted."""
     spool_min_free_bytes: int = 128 << 20
     """Free space of the file system that the spool leaves to others."""
-    content: Literal["digest"] = "digest"
-    """How prompts, answers and documents are treated: only their keyed digests leave."""
+    content: Literal["digest", "redacted", "full"] = "digest"
+    """How prompts, answers and documents are treated: only their keyed digests leave; or also their
+    text after rules, or encrypted."""
+    redaction_rules: Path | None = None
+    """TOML file with further rules of the modes ``redacted`` and ``full``."""
+    payload_key: str | None = field(default=None, repr=False)
+    """The master key of the mode ``full``: 32 random bytes as hex or base64."""
+    payload_key_file: Path | None = None
+    """Where it is instead, for secrets that are mounted as files."""
     digest_key: str | None = field(default=None, repr=False)
     propagate_to: tuple[str, ...] = ()
     """Hosts (``api.internal``, ``*.svc``, ``host:port``) that may see our baggage."""
@@ -76,26 +85,37 @@ class TracingConfig:
     set_global: bool = False
     register_content: bool = True
     disabled: bool = False
+    retry_max_s: float = 720.0
+    """The longest wait between two tries of a delivery, whatever the collector asks for."""
     exit_grace_s: float = 2.0
     """How long the exit of the interpreter may wait for the last delivery."""
+    queue_max_bytes: int = 64 << 20
+    """Memory, about, that may wait for the disk; above it new data is dropped and counted."""
+    breaker_errors: int = 20
+    """Capture pauses once so many more requests failed to be recorded than were recorded, …"""
+    breaker_window_s: float = 60.0
+    """… none of them later than this after the one before."""
+    breaker_pause_s: float = 10.0
+    """How long the first pause is; after an error in the trial the next one is twice as long, and
+    so on up to 32 times."""
 
     def __post_init__(self) -> None:
         """Check every field, whoever set it."""
         if not _is_base_url(self.url):
             shown = re.sub(r"//[^/]*@", "//***@", self.url)
             raise ConfigurationError("url", shown, "it is http://HOST[:PORT] or https://…")
-        if self.content != "digest":
-            raise ConfigurationError(
-                "content",
-                self.content,
-                "the only mode is 'digest': texts stay in the process, keyed digests leave it",
-            )
+        self._check_content()
         if self.certificate is not None and not self.certificate.is_file():
             raise ConfigurationError("certificate", str(self.certificate), "it names a PEM file")
         _check_range("span_ratio", self.span_ratio, 0.0, 1.0)
         _check_range("slow_ms", self.slow_ms, 0.0, float("inf"))
+        _check_range("retry_max_s", self.retry_max_s, 0.001, float("inf"))
         _check_range("exit_grace_s", self.exit_grace_s, 0.0, MAX_TIMEOUT_S)
         _check_range("timeout_s", self.timeout_s, 0.001, MAX_TIMEOUT_S)
+        _check_range("queue_max_bytes", self.queue_max_bytes, 1 << 20, float("inf"))
+        _check_range("breaker_errors", self.breaker_errors, 1, float("inf"))
+        _check_range("breaker_window_s", self.breaker_window_s, 0.0, float("inf"))
+        _check_range("breaker_pause_s", self.breaker_pause_s, 0.0, float("inf"))
         _check_range("spool_max_bytes", self.spool_max_bytes, 1 << 20, float("inf"))
         _check_range("spool_min_free_bytes", self.spool_min_free_bytes, 0, float("inf"))
         if self.digest_key is not None and len(self.digest_key) < MIN_DIGEST_KEY_CHARACTERS:
@@ -106,6 +126,26 @@ class TracingConfig:
                 hint="Make one with: python -c 'import secrets; print(secrets.token_hex(32))'",
             )
         self._check_names()
+
+    def _check_content(self) -> None:
+        if self.content not in ("digest", "redacted", "full"):
+            raise ConfigurationError("content", self.content, "it is digest, redacted or full")
+        if self.content != "full":
+            return
+        if self.payload_key is None and self.payload_key_file is None:
+            raise ConfigurationError(
+                "content",
+                self.content,
+                "without MVTRACE_PAYLOAD_KEY nothing can be encrypted",
+                hint="Make one with: python -c 'import secrets; print(secrets.token_hex(32))'",
+            )
+        if find_spec("cryptography") is None:
+            raise ConfigurationError(
+                "content",
+                self.content,
+                "the package cryptography is not installed",
+                hint="pip install 'mvtrace[payloads]'",
+            )
 
     def _check_names(self) -> None:
         if self.api_key is not None and not _KEY.fullmatch(self.api_key):
@@ -238,6 +278,13 @@ def _bytes(key: str, value: str) -> int:
         raise ConfigurationError(key, value, "it is a whole number of bytes") from None
 
 
+def _whole(key: str, value: str) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise ConfigurationError(key, value, "it is a whole number") from None
+
+
 def _hosts(_: str, value: str) -> tuple[str, ...]:
     return tuple(host.strip().lower() for host in value.split(",") if host.strip())
 
@@ -264,6 +311,9 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "spool_min_free_bytes": ("MVTRACE_SPOOL_MIN_FREE_BYTES", _bytes),
     "content": ("MVTRACE_CONTENT", _text),
     "digest_key": ("MVTRACE_DIGEST_KEY", _text),
+    "redaction_rules": ("MVTRACE_REDACTION_RULES", _path),
+    "payload_key": ("MVTRACE_PAYLOAD_KEY", _text),
+    "payload_key_file": ("MVTRACE_PAYLOAD_KEY_FILE", _path),
     "propagate_to": ("MVTRACE_PROPAGATE_TO", _hosts),
     "trust_incoming": ("MVTRACE_TRUST_INCOMING", _boolean),
     "arm": ("MVTRACE_ARM", _text),
@@ -273,7 +323,12 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "set_global": ("MVTRACE_SET_GLOBAL", _boolean),
     "register_content": ("MVTRACE_REGISTER_CONTENT", _boolean),
     "disabled": ("MVTRACE_DISABLED", _boolean),
+    "retry_max_s": ("MVTRACE_RETRY_MAX_S", _number),
     "exit_grace_s": ("MVTRACE_EXIT_GRACE_S", _number),
+    "queue_max_bytes": ("MVTRACE_QUEUE_MAX_BYTES", _bytes),
+    "breaker_errors": ("MVTRACE_BREAKER_ERRORS", _whole),
+    "breaker_window_s": ("MVTRACE_BREAKER_WINDOW_S", _number),
+    "breaker_pause_s": ("MVTRACE_BREAKER_PAUSE_S", _number),
 }
 
 _OTEL_SOURCES: Final = {
@@ -338,7 +393,7 @@ def _coerced(name: str, value: Any) -> Any:
     """Return an argument in its field's type."""
     if name == "url":
         return str(value).rstrip("/")
-    if name in ("spool_dir", "certificate"):
+    if name in ("spool_dir", "certificate", "redaction_rules", "payload_key_file"):
         return Path(value).expanduser().absolute()
     if name == "propagate_to":
         hosts: Sequence[str] = (value,) if isinstance(value, str) else value

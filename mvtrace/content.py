@@ -7,7 +7,9 @@ not match KEPT_PATTERN.
 
 Decided: system instructions, prompt templates and tool definitions count as content, since they
 are sent as part of the prompt; components pin them. ``gen_ai.retrieval.documents`` counts, since
-senders put the texts into it. ``db.query.text`` does not: its convention asks for placeholders.
+senders put the texts into it. ``db.query.text`` does not: its convention asks for placeholders; the
+values behind them do. What an exception says counts, and so does a span's status description, which
+repeats it: both quote what was being worked on. Of a URL the path stays: user and query are cut.
 """
 
 from __future__ import annotations
@@ -41,6 +43,9 @@ CONTENT_KEYS: Final = frozenset(
         "llm.prompt_template.template",
         "llm.prompt_template.variables",
         "llm.function_call",
+        "llm.invocation_parameters",
+        "llm.headers",
+        "metadata",
         "tool.parameters",
         "tool.json_schema",
         "tool_call.function.arguments",
@@ -107,8 +112,28 @@ CONTENT_KEYS: Final = frozenset(
         "completion",
         "http.request.body",
         "http.response.body",
+        # What went wrong, in words
+        "exception.message",
+        "exception.stacktrace",
+        "error.message",
+        "error.stack",
+        "otel.status_description",
+        # Persons, and what is said to a program
+        "user.email",
+        "user.full_name",
+        "user.name",
+        "url.query",
+        "url.fragment",
+        "process.command_args",
+        "process.command_line",
     }
 )
+
+SECRET_PATTERNS: Final = (
+    r"(.+\.)?(proxy[_-].+|authorization|cookie|set[_-]cookie|x[_-]api[_-]key|api[_-]?key)",
+    r"(.+\.)?(password|passwd|secret|client[_-]secret|private[_-]key|(x[_-])?(access|auth|refresh|security|id)[_-]token)",
+)
+"""Not content but secrets: they leave the process in no mode."""
 
 CONTENT_PATTERNS: Final = (
     # gen_ai.prompt.0.content is a message; gen_ai.prompt.name and .version are an identity.
@@ -123,8 +148,10 @@ CONTENT_PATTERNS: Final = (
     r"ai\.prompt(\..+)?",
     r"ai\.(response|result)\.(text|object|reasoning|toolCalls|files)",
     r"ai\.toolCall\.(args|result)",
-    # Not content but secrets, which must leave no process either.
-    r"http\.(request|response)\.header\.(authorization|proxy[_-]authorization|cookie|set[_-]cookie|x[_-]api[_-]key)",
+    r"langfuse\.(trace|observation)\.metadata(\..+)?",
+    r"db\.(query|operation)\.parameter\..+",
+    r"process\.environment_variable\..+",
+    *SECRET_PATTERNS,
 )
 
 KEPT_PATTERNS: Final = (
@@ -160,6 +187,14 @@ EVENT_KEPT_KEYS: Final = frozenset(
     }
 )
 
+STATUS_DESCRIPTION: Final = "otel.status_description"
+"""What a span's status description is called among removed attributes; OpenTelemetry's own name."""
+
+URL_KEYS: Final = frozenset({"url.full", "url.original", "http.url", "http.target"})
+"""Attributes that hold a URL: what may be secret or content in it is cut off."""
+URL_USER_PATTERN: Final = r"^([^?#]*//)[^/?#]*@"
+URL_QUERY_PATTERN: Final = r"(?s)[?#].*$"
+
 
 def _pattern(keys: frozenset[str], patterns: tuple[str, ...]) -> str:
     literal = (re.sub(r"([.:])", r"\\\1", key) for key in sorted(keys))
@@ -188,10 +223,36 @@ def is_content(key: str) -> bool:
     return _compiled(KEPT_PATTERN).fullmatch(key) is None
 
 
+def is_secret(key: str) -> bool:
+    """Whether the attribute *key*, which is content, holds a secret that is never to be kept."""
+    return any(_compiled(pattern).fullmatch(key) is not None for pattern in SECRET_PATTERNS)
+
+
 @lru_cache(maxsize=1024)
 def is_content_event(name: str) -> bool:
     """Whether events of this *name* exist to carry content."""
     return _compiled(CONTENT_EVENT_PATTERN).fullmatch(name) is not None
+
+
+def carries_content(raw: bytes) -> bool:
+    """Whether the protobuf bytes of an export, whole or damaged, have an attribute with content.
+
+    For bytes that nothing could decode: what looks like a KeyValue with such a key counts.
+    """
+    return _in_bytes().search(raw) is not None
+
+
+@cache
+def _in_bytes() -> re.Pattern[bytes]:
+    # A key of up to 127 bytes in field 1, after it the tag of field 2.
+    keys = CONTENT_PATTERN.removeprefix("^").removesuffix("$").replace(".+", r"[^\x00-\x1f]{1,120}")
+    messages = CONTENT_EVENT_PATTERN.removeprefix("^").removesuffix("$")
+    return re.compile(rf"\x0a[\x01-\x7f]{keys}\x12|{messages}".encode("ascii"))
+
+
+def plain_url(url: str) -> str:
+    """Return *url* without user, password, query and fragment."""
+    return re.sub(URL_QUERY_PATTERN, "", re.sub(URL_USER_PATTERN, r"\1", url))
 
 
 def is_event_content(name: str, key: str) -> bool:

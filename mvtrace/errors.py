@@ -162,16 +162,28 @@ class RequestNotFoundError(NotFoundError):
 
     code = "request-not-found"
 
-    def __init__(self, text: str, *, newest: str | None, waited_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        newest: str | None,
+        waited_s: float = 0.0,
+        lost: Sequence[str] = (),
+    ) -> None:
+        """*lost* are sentences about records that were lost when the id was made."""
         held = "the store is empty" if newest is None else f"the newest is from {newest}"
         waited = f" after waiting {waited_s:.0f} s for accepted data" if waited_s else ""
+        told = "".join(f"\nIt may be among what was lost: {sentence}" for sentence in lost)
         super().__init__(
-            f"No request {_shown(text)!r} is stored{waited}; {held}.",
-            hint="A request shows up once its record is shipped and loaded; "
+            f"No request {_shown(text)!r} is stored{waited}; {held}.{told}",
+            hint="'mvtrace gaps' lists what was lost, and why."
+            if lost
+            else "A request shows up once its record is shipped and loaded; "
             "'mvtrace find --since 1h' lists what is stored.",
         )
         self.text = text
         self.newest = newest
+        self.lost = tuple(lost)
 
 
 class AmbiguousIdError(NotFoundError):

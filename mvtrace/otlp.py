@@ -5,9 +5,10 @@ opentelemetry-proto 1.x (trace.proto, logs.proto, common.proto, resource.proto);
 with the official classes. What is encoded here is concatenated by the spool: repeated fields of a
 protobuf message may be appended as bytes.
 
-What was measured: a span is mostly attributes, and most attributes say what they said before. An
-encoded pair that is found again costs 0.3 µs, one that is made anew 1.5 µs, so short values are
-remembered with their key. Small varints come from a table, 0.1 µs instead of 0.3 µs.
+What was measured: a span is mostly attributes. A pair that is put together from its parts costs
+1.5 µs, and to remember whole pairs does not help with ids and sizes, which never come again. All
+bytes before a value depend on its key and its length only, so these are remembered: 0.4 µs a pair.
+Small varints come from a table, 0.1 µs instead of 0.3 µs.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+_MAX_INTEGER: Final = 2**63
 _MORE: Final = 0x80
 """The bit of a varint's byte that says another one follows."""
-_MAX_REMEMBERED: Final = 64
-"""Characters of a value that is remembered: names and ids, which all spans of a request repeat."""
+_MAX_HEADED: Final = 128
+"""Bytes of a value whose head is remembered; and such a pair's own length may need two bytes."""
 
 _DOUBLE: Final = struct.Struct("<d")
 # A tag and its fixed64 each, packed at once.
@@ -119,8 +121,10 @@ def field(number: int, payload: bytes) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    # A lone surrogate has no UTF-8 form; OTLP strings must be UTF-8.
-    return value.encode("utf-8", "replace")
+    try:
+        return value.encode()
+    except UnicodeEncodeError:  # a lone surrogate has no UTF-8 form; OTLP strings must be UTF-8
+        return value.encode("utf-8", "replace")
 
 
 def encode_value(value: AttributeValue) -> bytes:
@@ -142,7 +146,7 @@ def _encode_by_base(value: AttributeValue) -> bytes:
 
 
 def _encode_integer(value: int) -> bytes:
-    if -(2**63) <= value < 2**63:
+    if -_MAX_INTEGER <= value < _MAX_INTEGER:
         return b"\x18" + varint(value)
     return field(1, str(value).encode())  # no 64-bit form; text keeps it exact
 
@@ -162,8 +166,6 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     dict: lambda value: field(6, encode_attributes(value, 1)),
 }
 """In this order for subclasses: a bool is an int."""
-_REMEMBERED: Final = frozenset({bool, int})
-"""Types of values that are remembered beside short text; not float, since 0.0 equals -0.0."""
 
 
 @lru_cache(maxsize=4096)
@@ -175,8 +177,16 @@ def _encode_pair(number: int, key: str, value: AttributeValue) -> bytes:
     return field(number, _encode_key(key) + field(2, encode_value(value)))
 
 
-# Typed: 1 and True are equal, and two values.
-_remembered_pair: Final = lru_cache(maxsize=4096, typed=True)(_encode_pair)
+@lru_cache(maxsize=4096)
+def _text_head(number: int, key: str, size: int) -> bytes:
+    """Return what a KeyValue holds before the bytes of its text, which are *size*."""
+    return _encode_pair(number, key, "x" * size)[: -size or None]
+
+
+@lru_cache(maxsize=4096)
+def _integer_head(number: int, key: str, size: int) -> bytes:
+    """Return what a KeyValue holds before the varint of its integer, which has *size* bytes."""
+    return _encode_pair(number, key, 1 << 7 * (size - 1) if size > 1 else 0)[:-size]
 
 
 def encode_attributes(attributes: Attributes, number: int) -> bytes:
@@ -184,10 +194,18 @@ def encode_attributes(attributes: Attributes, number: int) -> bytes:
     pairs: list[bytes] = []
     for key, value in attributes.items():
         kind = type(value)
-        if kind in _REMEMBERED or (kind is str and len(value) <= _MAX_REMEMBERED):  # type: ignore[arg-type]
-            pairs.append(_remembered_pair(number, key, value))
-        else:
-            pairs.append(_encode_pair(number, key, value))
+        if kind is str:
+            data = _text(value)  # type: ignore[arg-type]
+            if len(data) <= _MAX_HEADED:
+                pairs.append(_text_head(number, key, len(data)))
+                pairs.append(data)
+                continue
+        elif kind is int and 0 <= value < _MAX_INTEGER:  # type: ignore[operator]
+            data = varint(value)  # type: ignore[arg-type]
+            pairs.append(_integer_head(number, key, len(data)))
+            pairs.append(data)
+            continue
+        pairs.append(_encode_pair(number, key, value))
     return b"".join(pairs)
 
 
@@ -203,7 +221,8 @@ def encode_span(span: FinishedSpan) -> bytes:
         field(2, span.span_id),
         field(4, span.parent_span_id) if span.parent_span_id else b"",
         _encode_name(span.name),
-        b"\x30" + varint(span.kind),
+        b"\x30",
+        varint(span.kind),
         _SPAN_TIMES.pack(0x39, span.start_time_unix_nano, 0x41, span.end_time_unix_nano),
         encode_attributes(span.attributes, 9),
     ]
@@ -249,9 +268,14 @@ def encode_log_record(event: LogEvent) -> bytes:
             encode_attributes(event.attributes, 6),
             field(9, event.trace_id) if event.trace_id else b"",
             field(10, event.span_id) if event.span_id else b"",
-            field(12, _text(event.name)),
+            _encode_event_name(event.name),
         )
     )
+
+
+@lru_cache(maxsize=64)
+def _encode_event_name(name: str) -> bytes:
+    return field(12, _text(name))
 
 
 def _encode_scope(scope: Scope) -> bytes:

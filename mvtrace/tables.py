@@ -102,6 +102,7 @@ class SpanRow(NamedTuple):
     content_removed: Sequence[str]
     flags: Sequence[str]
     received_at: datetime
+    content_digests: Mapping[str, str]
 
 
 class RequestAliasRow(NamedTuple):
@@ -181,6 +182,107 @@ class QuarantineRow(NamedTuple):
     body: str
 
 
+class ProducerRow(NamedTuple):
+    """What a producer said last: how far it counted, how it ended, what it lost."""
+
+    project: str
+    producer_id: bytes
+    revision: int
+    state: str
+    last: int
+    started_at: datetime | None
+    last_at: datetime | None
+    ended_at: datetime | None
+    service: str
+    environment: str
+    losses: Sequence[Mapping[str, Any]]
+    received_at: datetime
+
+
+class IngestGapRow(NamedTuple):
+    """Numbers of a producer whose records are not stored."""
+
+    project: str
+    producer_id: bytes
+    first: int
+    last: int
+    revision: int
+    state: str
+    missing: int
+    missing_ranges: Sequence[Mapping[str, int]]
+    reason: str
+    service: str
+    environment: str
+    started_after: datetime | None
+    started_before: datetime | None
+    detected_at: datetime
+    changed_at: datetime
+
+
+class ProducerCheckRow(NamedTuple):
+    """How far a producer's numbers were checked."""
+
+    project: str
+    producer_id: bytes
+    checked: int
+    known: int
+    is_settled: bool
+    revision: int
+    checked_to: datetime | None
+    known_to: datetime | None
+    service: str
+    environment: str
+    changed_at: datetime
+
+
+class PayloadRow(NamedTuple):
+    """A piece of content, where the application lets any leave."""
+
+    project: str
+    request_id: bytes
+    kind: str
+    digest: str
+    piece: int
+    pieces: int
+    subject: str
+    mode: str
+    key_id: str
+    nonce: bytes
+    body: bytes
+    bytes: int
+    is_cut: bool
+    redactions: Mapping[str, int]
+    retention_days: int
+    received_at: datetime
+
+
+class ErasureRow(NamedTuple):
+    """That a subject, or a request of one, was erased."""
+
+    project: str
+    request_id: bytes
+    subject: str
+    erased_at: datetime
+    erased_by: str
+    reason: str
+
+
+class ApiKeyRow(NamedTuple):
+    """One state of an API key; the highest revision of an id holds."""
+
+    key_id: str
+    revision: int
+    secret_digest: bytes
+    scopes: Sequence[str]
+    projects: Sequence[str]
+    label: str
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    replaces: str
+
+
 class MigrationRow(NamedTuple):
     """One applied migration."""
 
@@ -190,10 +292,16 @@ class MigrationRow(NamedTuple):
 
 
 TABLES: Final[Mapping[str, type[Any]]] = {
+    "api_keys": ApiKeyRow,
     "components": ComponentRow,
     "composites": CompositeRow,
     "contents": ContentRow,
+    "erasures": ErasureRow,
     "events": EventRow,
+    "ingest_gaps": IngestGapRow,
+    "payloads": PayloadRow,
+    "producer_checks": ProducerCheckRow,
+    "producers": ProducerRow,
     "quarantine": QuarantineRow,
     "request_aliases": RequestAliasRow,
     "requests": RequestRow,

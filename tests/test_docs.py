@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -16,7 +17,7 @@ from mvtrace.cli.main import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-TEST_ONLY = {"MVTRACE_TEST_CLICKHOUSE_DSN"}
+TEST_ONLY = {"MVTRACE_TEST_CLICKHOUSE_DSN", "MVTRACE_FAILPOINTS"}
 CODE = "\n".join(
     path.read_text()
     for folder in ("mvtrace", "collector")
@@ -43,20 +44,31 @@ def test_command_of_the_readme_is_understood(line: str) -> None:
     """
     Every command shown is one the command line knows, with options it has.
     """
-    arguments = shlex.split(line)[1:]
-    command = cli.commands[arguments[0]]
+    name, *arguments = shlex.split(line)[1:]
+    command = cli.commands[name]
+    while isinstance(command, click.Group):
+        name, *arguments = arguments
+        command = command.commands[name]
 
-    context = command.make_context(arguments[0], list(arguments[1:]), resilient_parsing=False)
+    context = command.make_context(name, list(arguments), resilient_parsing=False)
 
     assert context.params is not None
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+SUBCOMMANDS = [
+    f"{name} {sub}"
+    for name, command in cli.commands.items()
+    if isinstance(command, click.Group)
+    for sub in command.commands
+]
+
+
+@pytest.mark.parametrize("name", sorted([*cli.commands, *SUBCOMMANDS]))
 def test_every_command_has_help_with_an_example(name: str) -> None:
     """
     Each command's help says what it does and shows one use.
     """
-    shown = CliRunner().invoke(cli, [name, "--help"]).output
+    shown = CliRunner().invoke(cli, [*name.split(), "--help"]).output
 
     assert "Example: mvtrace" in shown or name == "version"
     assert "\\b" not in shown

@@ -31,8 +31,10 @@ MAY_IMPORT = {
     "mvtrace/components": WIRE | {"mvtrace.components", "mvtrace.resources"},
     "mvtrace/capture": WIRE | {"mvtrace.components", "mvtrace.capture"},
     "mvtrace/explain": VALUES | {"mvtrace.explain"},
-    "mvtrace/store": WIRE | {"mvtrace.resources", "mvtrace.explain.evidence", "mvtrace.store"},
+    "mvtrace/store": WIRE
+    | {"mvtrace.resources", "mvtrace.explain.evidence", "mvtrace.explain.gaps", "mvtrace.store"},
     "mvtrace/cli": WIRE
+    | {"mvtrace.capture", "mvtrace.components"}
     | {"mvtrace.cli", "mvtrace.store", "mvtrace.explain", "mvtrace.demo", "mvtrace_collector"},
     "collector/mvtrace_collector": WIRE
     | {"mvtrace.resources", "mvtrace.store", "mvtrace.explain", "mvtrace_collector"},

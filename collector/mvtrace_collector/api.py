@@ -28,10 +28,11 @@ from mvtrace.errors import (
 from mvtrace.explain.evidence import Evidence
 from mvtrace.explain.explainer import explain
 from mvtrace.ids import unix_ms_of
-from mvtrace.store.filters import parse_filter
+from mvtrace.store.filters import parse_filter, parse_gap_filter
 from mvtrace.store.reader import Reader
 from mvtrace.store.request_ids import sought
 from mvtrace.store.store import Store
+from mvtrace_collector.gap_book import GapBook
 from mvtrace_collector.inbox import Inbox
 
 MAX_WAIT_S: Final = 5.0
@@ -52,6 +53,9 @@ class State(Protocol):
 
     @property
     def inbox(self) -> Inbox: ...
+
+    @property
+    def open_gaps(self) -> GapBook: ...
 
     def project_of(self, request: Request) -> str: ...
 
@@ -84,6 +88,17 @@ class JsonApi:
         except MvtraceError as error:
             return error_response(error)
 
+    async def gaps(self, request: Request) -> Response:
+        """Answer ``/api/v1/gaps?since=…&service=…&all=1&limit=…``."""
+        try:
+            texts = {key: value for key, value in request.query_params.items() if key != "project"}
+            wanted = parse_gap_filter(texts, now_ms=_now_ms())
+            reader = self._reader(self._state.project_of(request))
+            found = await run_in_threadpool(reader.gaps.find, wanted)
+            return _json({"gaps": found, "limit": wanted.limit})
+        except MvtraceError as error:
+            return error_response(error)
+
     def _reader(self, project: str) -> Reader:
         """Return the reader of *project*; one is kept for each, with what it knows by heart."""
         store = self._state.store
@@ -91,8 +106,17 @@ class JsonApi:
         if key not in self._readers:
             if len(self._readers) >= MAX_READERS:
                 self._readers.clear()
-            self._readers[key] = Reader(store, project)
+            self._readers[key] = Reader(
+                store,
+                project,
+                open_gaps=self._state.open_gaps,
+                # Nobody else stores anything in a directory of our own.
+                generation=self._stored_seq if store.kind == "embedded" else None,
+            )
         return self._readers[key]
+
+    def _stored_seq(self) -> int:
+        return self._state.inbox.lag().stored_seq
 
     def _explained(self, reader: Reader, text: str, wait_s: float) -> dict[str, Any]:
         """Return the explanation, waiting while what was asked for may still be coming in."""
@@ -132,12 +156,13 @@ def routes(state: State) -> list[Route]:
     return [
         Route("/api/v1/explanation", api.explanation, methods=["GET"]),
         Route("/api/v1/requests", api.requests, methods=["GET"]),
+        Route("/api/v1/gaps", api.gaps, methods=["GET"]),
     ]
 
 
 def error_response(error: MvtraceError) -> Response:
     """Return *error* as JSON: 400 for a wrong use, 404, 409 for an ambiguous id, 503."""
-    status = 400
+    status = getattr(error, "status", 400)
     if isinstance(error, AmbiguousIdError):
         status = 409
     elif isinstance(error, NotFoundError):
@@ -152,6 +177,8 @@ def error_response(error: MvtraceError) -> Response:
     }
     if isinstance(error, AmbiguousIdError):
         data |= {"hits": list(error.hits), "total": error.total}
+    if isinstance(error, RequestNotFoundError) and error.lost:
+        data |= {"lost": list(error.lost)}
     return _json({"error": data}, status)
 
 
@@ -161,7 +188,9 @@ def _read(
     try:
         return reader.read(text), None
     except RequestNotFoundError as error:
-        return None, RequestNotFoundError(text, newest=error.newest, waited_s=waited_s)
+        return None, RequestNotFoundError(
+            text, newest=error.newest, waited_s=waited_s, lost=error.lost
+        )
 
 
 def _is_settling(found: Evidence) -> bool:

@@ -27,11 +27,22 @@ from mvtrace.errors import (
     NotFoundError,
     UnavailableError,
 )
-from mvtrace_collector import api, health, server, sql_endpoint
+from mvtrace_collector import (
+    api,
+    health,
+    keys_api,
+    logs,
+    payloads_api,
+    server,
+    sql_endpoint,
+    status,
+)
 from mvtrace_collector.config import CollectorConfig
 from mvtrace_collector.guards import LOOPBACK_HOSTS, HostGuard, KeyGuard, SafeHeaders, json_error
+from mvtrace_collector.meter import ReadMeter
 from mvtrace_collector.receiver import Receiver
 from mvtrace_collector.state import CollectorState
+from mvtrace_collector.verification import endpoint
 
 
 def build_app(config: CollectorConfig) -> Starlette:
@@ -44,14 +55,16 @@ def serve(config: CollectorConfig) -> None:
 
     Raises MvtraceError before the first request where the port, the store or the inbox refuse.
     """
+    logs.configure(config.log, config.log_level)
     with server.bind(config) as listener:
         _enter(config.inbox_dir)
         state = CollectorState(config.with_port(listener.getsockname()[1]))
         state.open()
-        app: ASGIApp = _assemble(state)
-        if config.is_loopback and config.api_key is None:
-            app = HostGuard(app, LOOPBACK_HOSTS | {config.host})
         try:
+            config.check_keys(has_keys=not state.keyring.is_empty)
+            app: ASGIApp = _assemble(state)
+            if config.is_loopback and config.api_key is None:
+                app = HostGuard(app, LOOPBACK_HOSTS | {config.host})
             server.build_server(app, state.config).run(sockets=[listener])
         finally:
             state.close()
@@ -80,7 +93,11 @@ def _assemble(state: CollectorState) -> Starlette:
     app = Starlette(
         routes=_routes(state),
         lifespan=lifespan,
-        middleware=[Middleware(SafeHeaders), Middleware(KeyGuard, key=state.config.api_key)],
+        middleware=[
+            Middleware(ReadMeter, metrics=state.metrics),
+            Middleware(SafeHeaders),
+            Middleware(KeyGuard, identify=state.identify),
+        ],
         exception_handlers={
             HTTPException: _http_error,
             MvtraceError: _known_error,
@@ -97,7 +114,11 @@ def _routes(state: CollectorState) -> list[BaseRoute]:
         Route("/v1/traces", Receiver("traces", lambda: state.gate)),
         Route("/v1/logs", Receiver("logs", lambda: state.gate)),
         *health.routes(state),
+        *status.routes(state),
+        *endpoint.routes(state),
         *api.routes(state),
+        *keys_api.routes(state),
+        *payloads_api.routes(state),
         *sql_endpoint.routes(state),
     ]
 
@@ -113,7 +134,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _known_error(_request: Request, error: Exception) -> Response:
     if not isinstance(error, MvtraceError):
         raise TypeError(type(error).__name__)
-    status = 400
+    status = getattr(error, "status", 400)
     if isinstance(error, AmbiguousIdError):
         status = 409
     elif isinstance(error, NotFoundError):

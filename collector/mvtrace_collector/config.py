@@ -1,7 +1,7 @@
 """What an operator sets for the collector: environment and arguments in, a CollectorConfig out.
 
-Arguments win over ``MVTRACE_*`` variables. Everything is checked at once. A collector without a key
-listens on loopback only, unless that is asked for in so many words. Nothing is opened here.
+Arguments win over ``MVTRACE_*`` variables. Everything is checked at once. A collector without TLS
+and keys listens on loopback only, unless that is asked for in so many words. Nothing is opened.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from mvtrace.errors import ConfigurationError
 from mvtrace.store.dsn import parse_dsn
 from mvtrace_collector.inbox import InboxSettings
 from mvtrace_collector.limits import MIB, Limits
+from mvtrace_collector.logs import FORMS, LEVELS, Form
 
 DEFAULT_LISTEN: Final = "127.0.0.1:4318"
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _KEY: Final = re.compile(r"[!-~]{16,4096}")
 _MAX_PORT: Final = 65_535
+_MAX_DAYS: Final = 3650
+_MIN_DIGEST_KEY: Final = 16
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -40,12 +43,28 @@ class CollectorConfig:
     api_key: str | None = field(default=None, repr=False)
     """Where set, every request but the health checks must carry it as a bearer token."""
     allow_remote: bool = False
-    """Listen on more than loopback although there is no key."""
+    """Listen on more than loopback without TLS or keys of its own: behind a proxy that has them."""
+    tls_certificate: Path | None = None
+    """PEM file with the certificate and those that signed it."""
+    tls_key: Path | None = None
+    """PEM file with its private key, where it is not in the same file."""
+    digest_key: str | None = field(default=None, repr=False)
+    """Key of the keyed digests of foreign senders' content; without it there are none."""
+    payload_days: int = 30
+    """How long content is kept, from the request on."""
     limits: Limits = field(default_factory=Limits)
     inbox: InboxSettings = field(default_factory=InboxSettings)
     workers: int = 1
     shutdown_seconds: float = 30.0
     """How long a stop waits for open requests and for the loader."""
+    loader_memory_bytes: int = 0
+    """What the engine may use for one statement of the loader; a segment that needs more is halved.
+    0 leaves it to the engine."""
+    max_lag_seconds: float = 300.0
+    """How long a batch may wait for the store before /readyz says so."""
+    log: Form | None = None
+    """Form of the log; None is text on a terminal, else JSON lines."""
+    log_level: str = "warning"
 
     def __post_init__(self) -> None:
         """Check every field, whoever set it."""
@@ -67,14 +86,41 @@ class CollectorConfig:
             raise ConfigurationError(
                 "MVTRACE_API_KEY", "***", "a key is 16 to 4096 printable ASCII characters"
             )
-        if not self.is_loopback and self.api_key is None and not self.allow_remote:
+        if self.digest_key is not None and len(self.digest_key) < _MIN_DIGEST_KEY:
+            raise ConfigurationError(
+                "MVTRACE_DIGEST_KEY", "***", f"it needs at least {_MIN_DIGEST_KEY} characters"
+            )
+        self._check_tls()
+        self.inbox_dir  # noqa: B018 - refuses a server store without a directory
+
+    def _check_tls(self) -> None:
+        for option, path in (("--tls-cert", self.tls_certificate), ("--tls-key", self.tls_key)):
+            if path is not None and not path.is_file():
+                raise ConfigurationError(option, str(path), "it names a PEM file")
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ConfigurationError("--tls-key", str(self.tls_key), "it needs --tls-cert beside")
+        if not (self.is_loopback or self.allow_remote or self.tls_certificate):
             raise ConfigurationError(
                 "--listen",
                 f"{self.host}:{self.port}",
-                "without a key a collector listens on loopback only",
-                hint="Set MVTRACE_API_KEY, or pass --allow-remote where the network is trusted.",
+                "without TLS a collector listens on loopback only",
+                hint="Pass --tls-cert and --tls-key, or --allow-remote behind a proxy with TLS.",
             )
-        self.inbox_dir  # noqa: B018 - refuses a server store without a directory
+
+    def check_keys(self, *, has_keys: bool) -> None:
+        """Refuse to be open to a network; called once it is known whether the store *has_keys*.
+
+        Raises:
+            ConfigurationError: the address is public and nothing asks for a key.
+        """
+        if not (self.is_loopback or self.allow_remote or self.api_key or has_keys):
+            raise ConfigurationError(
+                "--listen",
+                f"{self.host}:{self.port}",
+                "without keys a collector listens on loopback only",
+                hint="Make an admin's key first: mvtrace keys create --scope admin --project '*' "
+                "--label admin --store DSN",
+            )
 
     @property
     def is_loopback(self) -> bool:
@@ -90,7 +136,10 @@ class CollectorConfig:
     def url(self) -> str:
         """Where clients on this host reach the collector."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "http" if self.tls_certificate is None else "https"
+        return (
+            f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+        )
 
     @property
     def shown_store(self) -> str:
@@ -108,6 +157,11 @@ class CollectorConfig:
                 "--data", None, "a collector with a server store needs a directory for its inbox"
             )
         return directory.with_name(f"{directory.name}.inbox")
+
+    @property
+    def keys_dir(self) -> Path:
+        """Where the keys of encrypted content lie: beside the inbox, in no backup of the data."""
+        return self.inbox_dir.with_name(f"{self.inbox_dir.name.removesuffix('.inbox')}.keys")
 
     def with_port(self, port: int) -> Self:
         """Return the same configuration with the port that was really given."""
@@ -127,8 +181,11 @@ class CollectorConfig:
         """Return the configuration; what is not given comes from *environ*.
 
         Read are MVTRACE_STORE, MVTRACE_LISTEN, MVTRACE_DATA, MVTRACE_API_KEY, MVTRACE_ALLOW_REMOTE,
-        MVTRACE_MAX_BODY_MIB, MVTRACE_MAX_INFLATED_MIB, MVTRACE_INBOX_RETENTION_HOURS and
-        MVTRACE_INBOX_RETENTION_MIB.
+        MVTRACE_TLS_CERT, MVTRACE_TLS_KEY, MVTRACE_DIGEST_KEY, MVTRACE_PAYLOAD_DAYS,
+        MVTRACE_MAX_BODY_MIB, MVTRACE_MAX_INFLATED_MIB, MVTRACE_INBOX_RETENTION_HOURS,
+        MVTRACE_INBOX_RETENTION_MIB, MVTRACE_INBOX_MAX_AGE_HOURS, MVTRACE_INBOX_UNSTORED_MIB,
+        MVTRACE_INBOX_FLOOR_MIB,
+        MVTRACE_LOADER_MEMORY_MIB, MVTRACE_MAX_LAG_SECONDS, MVTRACE_LOG and MVTRACE_LOG_LEVEL.
         """
         env = os.environ if environ is None else environ
         dsn = store or env.get("MVTRACE_STORE")
@@ -150,9 +207,17 @@ class CollectorConfig:
             data_dir=None if directory is None else Path(directory).absolute(),
             api_key=env.get("MVTRACE_API_KEY") or None,
             allow_remote=allow_remote,
+            tls_certificate=_path(env, "MVTRACE_TLS_CERT"),
+            tls_key=_path(env, "MVTRACE_TLS_KEY"),
+            digest_key=env.get("MVTRACE_DIGEST_KEY") or None,
+            payload_days=_days(env, "MVTRACE_PAYLOAD_DAYS", 30),
             limits=_limits(env),
             inbox=_inbox(env),
             workers=workers,
+            loader_memory_bytes=int(_number(env, "MVTRACE_LOADER_MEMORY_MIB", 0) * MIB),
+            max_lag_seconds=_number(env, "MVTRACE_MAX_LAG_SECONDS", 300),
+            log=_one_of(env, "MVTRACE_LOG", FORMS),
+            log_level=_one_of(env, "MVTRACE_LOG_LEVEL", LEVELS) or "warning",
         )
 
 
@@ -163,6 +228,11 @@ def parse_listen(text: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdecimal()) or (":" in host and "[" not in text):
         raise ConfigurationError("--listen", text, "it must be HOST:PORT, for example 127.0.0.1:0")
     return host or "127.0.0.1", int(port)
+
+
+def _path(environ: Mapping[str, str], key: str) -> Path | None:
+    text = environ.get(key, "").strip()
+    return Path(text).absolute() if text else None
 
 
 def _limits(environ: Mapping[str, str]) -> Limits:
@@ -177,8 +247,18 @@ def _inbox(environ: Mapping[str, str]) -> InboxSettings:
     return replace(
         InboxSettings(),
         retention_seconds=_number(environ, "MVTRACE_INBOX_RETENTION_HOURS", 48) * 3600,
+        max_age_seconds=_number(environ, "MVTRACE_INBOX_MAX_AGE_HOURS", 48) * 3600,
         retention_bytes=int(_number(environ, "MVTRACE_INBOX_RETENTION_MIB", 4096) * MIB),
+        unstored_bytes=int(_number(environ, "MVTRACE_INBOX_UNSTORED_MIB", 16384) * MIB),
+        disk_floor_bytes=int(_number(environ, "MVTRACE_INBOX_FLOOR_MIB", 256) * MIB),
     )
+
+
+def _days(environ: Mapping[str, str], key: str, default: int) -> int:
+    days = _number(environ, key, default)
+    if days != int(days) or days > _MAX_DAYS:
+        raise ConfigurationError(key, environ.get(key), f"it is 1 to {_MAX_DAYS} whole days")
+    return int(days)
 
 
 def _number(environ: Mapping[str, str], key: str, default: float) -> float:
@@ -192,3 +272,16 @@ def _number(environ: Mapping[str, str], key: str, default: float) -> float:
     if not 0 < number < float("inf"):
         raise ConfigurationError(key, text, "it must be a positive number")
     return number
+
+
+_Word = TypeVar("_Word", bound=str)
+
+
+def _one_of(environ: Mapping[str, str], key: str, words: tuple[_Word, ...]) -> _Word | None:
+    text = environ.get(key, "").strip().lower()
+    if not text:
+        return None
+    for word in words:
+        if text == word:
+            return word
+    raise ConfigurationError(key, text[:80], f"it is one of {', '.join(words)}")

@@ -7,7 +7,10 @@ IngestError                  one export request is answered with a google.rpc.St
 ├── TooLargeError            413
 ├── UnsupportedError         415  content type or encoding
 ├── UnauthenticatedError     401
+├── ForbiddenError           403  the key lacks the scope
 └── BusyError                503  worth retrying, with Retry-After
+ForbiddenProjectError        403  the key does not list the project
+ProjectNeededError           400  the key lists several and none was named
 InboxError(UnavailableError) the inbox cannot take or give data
 ├── InboxInUseError          another process has it
 ├── InboxFullError           a limit is reached
@@ -18,11 +21,14 @@ Permanent answers make OpenTelemetry clients delete the data, so everything unkn
 
 from __future__ import annotations
 
-from mvtrace.errors import MvtraceError, UnavailableError
+from collections.abc import Sequence
+
+from mvtrace.errors import MvtraceError, UnavailableError, UsageError
 
 INVALID_ARGUMENT = 3
 """Codes of google.rpc.Code, as they stand in the body of an error answer."""
 DEADLINE_EXCEEDED = 4
+PERMISSION_DENIED = 7
 RESOURCE_EXHAUSTED = 8
 UNIMPLEMENTED = 12
 UNAVAILABLE = 14
@@ -64,6 +70,44 @@ class UnauthenticatedError(IngestError):
     @property
     def headers(self) -> dict[str, str]:
         return {"www-authenticate": "Bearer"}
+
+
+class ForbiddenError(IngestError):
+    """The key is good and does not open this."""
+
+    code = "forbidden"
+    status = 403
+    rpc_code = PERMISSION_DENIED
+
+    def __init__(self, key_id: str, needed: Sequence[str], path: str) -> None:
+        super().__init__(
+            f"Key {key_id} has not the scope {' or '.join(needed)} that {path[:_SHOWN]} asks for."
+        )
+
+
+class ForbiddenProjectError(UsageError):
+    """The key does not list the project; whether there is such a one is not told."""
+
+    code = "forbidden-project"
+    status = 403
+
+    def __init__(self, project: str) -> None:
+        super().__init__(
+            f"This key has no project {project!r}.",
+            hint="An admin sees with 'mvtrace keys list' what each key may see.",
+        )
+
+
+class ProjectNeededError(UsageError):
+    """The key lists several projects and the request names none."""
+
+    code = "project-needed"
+
+    def __init__(self, projects: Sequence[str]) -> None:
+        super().__init__(
+            f"This key has the projects {', '.join(projects)}, and the request names none.",
+            hint="Set MVTRACE_PROJECT, the header x-mvtrace-project or the parameter project.",
+        )
 
 
 class SlowBodyError(IngestError):

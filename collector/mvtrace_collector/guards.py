@@ -1,12 +1,12 @@
 """What stands before every route: the key, the host name, and headers that browsers heed.
 
-Pure ASGI middleware, immutable. The key is compared before a byte of the body is read. The host
+Pure ASGI middleware, immutable. The key is proven before a byte of the body is read. The host
 name matters on loopback without a key: a web page could point a name of its own at 127.0.0.1.
 """
 
 from __future__ import annotations
 
-import hmac
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,11 +14,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mvtrace_collector import answers
-from mvtrace_collector.errors import UnauthenticatedError
+from mvtrace_collector import access, answers
+from mvtrace_collector.errors import ForbiddenError, IngestError, UnauthenticatedError
+from mvtrace_collector.keys import Identity
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
-"""Asked by whoever keeps the process running, who has no key."""
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
@@ -49,30 +48,45 @@ class SafeHeaders:
 
 
 class KeyGuard:
-    """Lets a request through that carries the key, where there is one."""
+    """Lets a request through whose key opens its path, and notes who sent it."""
 
-    def __init__(self, app: ASGIApp, key: str | None) -> None:
+    def __init__(self, app: ASGIApp, identify: Callable[[str | None], Identity | None]) -> None:
         self._app = app
-        self._expected = None if key is None else f"Bearer {key}".encode()
+        self._identify = identify
+        """Tells who shows a bearer token, None for nobody; None stands for no token at all."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 401 in the form its sender reads."""
-        if scope["type"] != "http" or self._is_allowed(scope):
+        """Pass a request on, or answer 401 or 403 in the form its sender reads."""
+        if scope["type"] != "http" or scope["path"] in access.OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        error = UnauthenticatedError()
-        if scope["path"].startswith("/v1/"):
-            content_type = Headers(scope=scope).get("content-type", "")
-            response = answers.refused(answers.encoding_of(content_type), error)
-        else:
-            response = json_error(error.status, error.code, error.message, headers=error.headers)
-        await response(scope, receive, send)
+        identity = self._identify(_token(scope))
+        if identity is not None and access.is_open_to(scope["path"], identity):
+            await self._app({**scope, access.IDENTITY: identity}, receive, send)
+            return
+        path = scope["path"]
+        error = (
+            UnauthenticatedError()
+            if identity is None
+            else ForbiddenError(identity.key_id, access.scopes_of(path), path)
+        )
+        await _refused(scope, error)(scope, receive, send)
 
-    def _is_allowed(self, scope: Scope) -> bool:
-        if self._expected is None or scope["path"] in OPEN_PATHS:
-            return True
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
+
+def _token(scope: Scope) -> str | None:
+    """Return the bearer token; empty where there are two, or something else."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if not given:
+        return None
+    kind, _, token = given[0].partition(b" ")
+    return token.decode("latin-1") if len(given) == 1 and kind == b"Bearer" else ""
+
+
+def _refused(scope: Scope, error: IngestError) -> Response:
+    if scope["path"].startswith("/v1/"):
+        content_type = Headers(scope=scope).get("content-type", "")
+        return answers.refused(answers.encoding_of(content_type), error)
+    return json_error(error.status, error.code, error.message, headers=error.headers)
 
 
 class HostGuard:

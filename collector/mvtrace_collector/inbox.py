@@ -15,15 +15,15 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from mvtrace_collector.errors import InboxFullError, InboxInUseError, InboxWriteError
-from mvtrace_collector.segment_log import Batch, SegmentLog
-from mvtrace_collector.segment_writer import segment_path
+from mvtrace_collector.segment_log import INDEX_FILE, Batch, SegmentLog
+from mvtrace_collector.segment_writer import make_durable_directory, segment_path
 from mvtrace_collector.segments import BATCH_KEY_BYTES, Signal
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -48,6 +48,9 @@ class InboxSettings:
     """How long stored segments and batch ids are kept."""
     retention_bytes: int = 4 * 1024 * _MIB
     """Of stored segments."""
+    max_age_seconds: float = 48 * 3600.0
+    """From receipt: an older copy of what was stored, or put into quarantine, is deleted, however
+    much room there is. What senders that know nothing of mvtrace send lies here as they sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +102,8 @@ class Inbox:
     def __init__(self, directory: Path | str, settings: InboxSettings | None = None) -> None:
         self.directory = Path(directory)
         self.settings = settings or InboxSettings()
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (self.directory / INDEX_FILE).exists():
+            make_durable_directory(self.directory)
         self._lock_handle = _lock_directory(self.directory)
         self._pid = os.getpid()
         self._changed = threading.Condition()  # taken after the log's own lock, never before
@@ -119,6 +123,7 @@ class Inbox:
         self._accepted_seq = self._log.last_seq
         self._stored_seq = ready[0].first_seq - 1 if ready else self._accepted_seq
         self._expire()
+        self._expire_every_s = max(0.5, min(60.0, self.settings.max_age_seconds / 10))
         self._committer = threading.Thread(target=self._commit_loop, name="inbox", daemon=True)
         self._committer.start()
 
@@ -224,6 +229,8 @@ class Inbox:
         The same intent comes again until it is marked, also after a restart.
         """
         self._check_process()
+        if time.monotonic() - self._expired_at > self._expire_every_s:
+            self._expire()  # also where nothing comes in any more
         while (row := self._log.seal_due(max_bytes, max_age_s)) is not None:
             path = segment_path(self.directory, row.id)
             intent = Intent(row.id, row.epoch, path, row.first_seq, row.last_seq, row.bytes)
@@ -238,7 +245,10 @@ class Inbox:
         self._finish(intent, counts, is_stored=True)
 
     def mark_poison(self, intent: Intent, reason: str = "") -> None:
-        """Note that the store will never take *intent*; its file stays for a person to look at."""
+        """Note that the store will never take *intent*.
+
+        Its file stays for a person to look at, up to the maximum age.
+        """
         self._finish(intent, {"reason": reason}, is_stored=False)
 
     def _finish(self, intent: Intent, outcome: Mapping[str, object], *, is_stored: bool) -> None:
@@ -250,6 +260,28 @@ class Inbox:
             self._unstored_bytes = 0 if is_empty else max(0, self._unstored_bytes - intent.bytes)
             self._changed.notify_all()
         self._expire()
+
+    def stored_segments(self, *, after_ms: int) -> list[int]:
+        """Return the segments that were marked stored after *after_ms* and are still kept."""
+        return self._log.stored(after_ms=after_ms)
+
+    def stored_at_ms(self) -> int:
+        """Return when the last segment was marked stored; 0 before the first."""
+        return self._log.stored_at_ms()
+
+    def reopen(self, segments: Collection[int], *, is_new_epoch: bool) -> tuple[int, ...]:
+        """Let stored *segments* be taken again; return those that are still kept.
+
+        Under a new epoch the store inserts all of their rows again, else only those it lacks.
+        """
+        if not segments:
+            return ()
+        found = self._log.reopen(segments, epochs_on=int(is_new_epoch))
+        with self._changed:
+            self._unstored_bytes = sum(row.bytes for row in self._log.ready)
+            if self._log.ready:
+                self._stored_seq = self._log.ready[0].first_seq - 1
+        return tuple(found)
 
     def lag(self) -> Lag:
         """Return what is accepted and not yet stored."""
@@ -280,8 +312,13 @@ class Inbox:
         os.close(self._lock_handle)
 
     def _expire(self) -> None:
-        horizon = int((time.time() - self.settings.retention_seconds) * 1000)
-        self._log.expire(before_ms=horizon, budget_bytes=self.settings.retention_bytes)
+        settings, now = self.settings, time.time()
+        self._expired_at = time.monotonic()
+        self._log.expire(
+            before_ms=int((now - settings.retention_seconds) * 1000),
+            received_before_ms=int((now - settings.max_age_seconds) * 1000),
+            budget_bytes=settings.retention_bytes,
+        )
 
 
 def _lock_directory(directory: Path) -> int:

@@ -128,6 +128,15 @@ class InboxIndex:
                 (state, json.dumps(dict(outcome)), time.time_ns() // 1_000_000, segment_id),
             )
 
+    def reopen(self, segment_ids: Iterable[int], *, epochs_on: int) -> None:
+        """Make stored segments wait for the loader once more, *epochs_on* epochs later."""
+        with self._lock, self._connection as db:
+            db.executemany(
+                "UPDATE segments SET state = ?, epoch = epoch + ?, outcome = NULL, done_ms = NULL"
+                " WHERE id = ? AND state = ?",
+                [(SEALED, epochs_on, one, STORED) for one in segment_ids],
+            )
+
     def forget(self, segment_ids: Iterable[int], *, batches_before_ms: int) -> None:
         """Drop segments whose files are gone, and batch ids older than the window."""
         with self._lock, self._connection as db:

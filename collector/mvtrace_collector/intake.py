@@ -8,7 +8,7 @@ parser; values are not looked at beyond ids, event names and sizes.
 
 from __future__ import annotations
 
-import re
+import base64
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,21 +17,24 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from mvtrace import semconv
 from mvtrace_collector.errors import UndecodableError
+from mvtrace_collector.keys import ANYBODY, Identity
+from mvtrace_collector.payload_keys import PayloadKey
+from mvtrace_collector.projects import PROJECT
 
-PROJECT: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
-DEFAULT_PROJECT: Final = "default"
 REGISTRY_EVENT_BYTES: Final = 256 * 1024
 """Relays cap bodies, so larger content comes in pieces."""
 REGISTRY_EVENTS: Final = frozenset(
     {semconv.EVENT_COMPONENT, semconv.EVENT_COMPOSITE, semconv.EVENT_CONTENT}
 )
-OWN_EVENTS: Final = REGISTRY_EVENTS | {semconv.EVENT_REQUEST}
+_SIZED_EVENTS: Final = REGISTRY_EVENTS | {semconv.EVENT_PAYLOAD, semconv.EVENT_PAYLOAD_KEY}
+OWN_EVENTS: Final = _SIZED_EVENTS | {semconv.EVENT_REQUEST, semconv.EVENT_PRODUCER}
 GEN_AI_PREFIX: Final = "gen_ai."
 EVENT_NAME_ATTRIBUTE: Final = "event.name"
 """Where the event's name stood before the field event_name."""
@@ -40,6 +43,8 @@ REASONS: Final = {
     "trace-id": "the trace id is not 16 bytes, or zero",
     "span-id": "the span id is not 8 bytes, or zero",
     "project": f"the resource's {semconv.PROJECT} is no project name",
+    "project-key": f"the key does not list the resource's {semconv.PROJECT}, or lists several",
+    "scope": "the key has not the scope ingest",
     "event-name": "no event of that name means anything to the store",
     "event-body": "the event's body is not text",
     "event-size": f"a registry event is over {REGISTRY_EVENT_BYTES:,} bytes",
@@ -70,6 +75,8 @@ class Intake:
     accepted: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     """By key of REASONS."""
+    keys: list[PayloadKey] = field(default_factory=list)
+    """Wrapped data keys: they go to the key store, and no further."""
     examples: dict[str, None] = field(default_factory=dict)
     """Some event names that mean nothing, in order of appearance."""
 
@@ -83,20 +90,20 @@ class Intake:
         return f"{total} of {total + self.accepted} {noun} rejected: {'; '.join(parts)}{names}."
 
 
-def read_traces(body: bytes) -> Intake:
-    """Check an ExportTraceServiceRequest; raises UndecodableError when it is none."""
+def read_traces(body: bytes, identity: Identity = ANYBODY) -> Intake:
+    """Check an ExportTraceServiceRequest of *identity*; raises UndecodableError when it is none."""
     request = ExportTraceServiceRequest()
     _parse(request, body)
     intake = Intake()
     projects: list[str | None] = []
     is_changed = False
     for resource_spans in request.resource_spans:
-        project = _project_of(resource_spans.resource)
+        project, reason = _project_of(resource_spans.resource, identity)
         projects.append(project)
         for scope_spans in resource_spans.scope_spans:
             spans = scope_spans.spans
             if project is None:
-                intake.rejected["project"] += len(spans)
+                intake.rejected[reason] += len(spans)
                 continue
             bad = _bad_spans(spans, intake)
             is_changed = is_changed or bool(bad)
@@ -107,22 +114,22 @@ def read_traces(body: bytes) -> Intake:
     return intake
 
 
-def read_logs(body: bytes) -> Intake:
-    """Check an ExportLogsServiceRequest; raises UndecodableError when it is none."""
+def read_logs(body: bytes, identity: Identity = ANYBODY) -> Intake:
+    """Check an ExportLogsServiceRequest of *identity*; raises UndecodableError when it is none."""
     request = ExportLogsServiceRequest()
     _parse(request, body)
     intake = Intake()
     projects: list[str | None] = []
     is_changed = False
     for resource_logs in request.resource_logs:
-        project = _project_of(resource_logs.resource)
+        project, reason = _project_of(resource_logs.resource, identity)
         projects.append(project)
         for scope_logs in resource_logs.scope_logs:
             records = scope_logs.log_records
             if project is None:
-                intake.rejected["project"] += len(records)
+                intake.rejected[reason] += len(records)
                 continue
-            bad = _bad_records(records, intake)
+            bad = _bad_records(records, intake, project)
             is_changed = is_changed or bool(bad)
             for position in reversed(bad):
                 del records[position]
@@ -138,13 +145,20 @@ def _parse(request: ExportTraceServiceRequest | ExportLogsServiceRequest, body: 
         raise UndecodableError(f"The body is no {type(request).__name__}: {error}.") from error
 
 
-def _project_of(resource: Resource) -> str | None:
-    """Return the project a resource names, None when it is no project name."""
+def _project_of(resource: Resource, identity: Identity) -> tuple[str | None, str]:
+    """Return the project of a resource; None and the reason where *identity* has none for it.
+
+    What names no project belongs to the only one of the key.
+    """
+    if not identity.may("ingest"):
+        return None, "scope"
     for attribute in resource.attributes:
         if attribute.key == semconv.PROJECT:
             name = attribute.value.string_value
-            return name if PROJECT.fullmatch(name) else None
-    return DEFAULT_PROJECT
+            if not PROJECT.fullmatch(name):
+                return None, "project"
+            return (name, "") if identity.sees(name) else (None, "project-key")
+    return identity.only_project, "project-key"
 
 
 def _bad_spans(spans: Iterable[Span], intake: Intake) -> list[int]:
@@ -160,12 +174,16 @@ def _bad_spans(spans: Iterable[Span], intake: Intake) -> list[int]:
     return bad
 
 
-def _bad_records(records: Iterable[LogRecord], intake: Intake) -> list[int]:
-    """Return where log records are that mean nothing to the store."""
+def _bad_records(records: Iterable[LogRecord], intake: Intake, project: str) -> list[int]:
+    """Return where log records are that mean nothing to the store, or belong to the key store."""
     bad: list[int] = []
     for position, record in enumerate(records):
         name = record.event_name or _name_in_attributes(record)
         reason = _record_problem(name, record)
+        if name == semconv.EVENT_PAYLOAD_KEY and reason is None:
+            bad.append(position)
+            intake.keys.append(_payload_key(record, project))
+            continue
         if reason is None:
             continue
         bad.append(position)
@@ -173,6 +191,22 @@ def _bad_records(records: Iterable[LogRecord], intake: Intake) -> list[int]:
         if reason == "event-name" and name and len(intake.examples) < _MAX_EXAMPLES:
             intake.examples[name[:_MAX_NAME]] = None
     return bad
+
+
+def _payload_key(record: LogRecord, project: str) -> PayloadKey:
+    said = {attribute.key: attribute.value for attribute in record.attributes}
+    none = AnyValue()
+    try:
+        wrapped = base64.b64decode(record.body.string_value, validate=True)
+    except ValueError:
+        wrapped = b""  # opens nothing
+    return PayloadKey(
+        project,
+        said.get(semconv.PAYLOAD_KEY_ID, none).string_value,
+        said.get(semconv.PAYLOAD_SUBJECT, none).string_value,
+        wrapped,
+        said.get(semconv.PAYLOAD_KEY_MADE, none).int_value,
+    )
 
 
 def _name_in_attributes(record: LogRecord) -> str:
@@ -192,7 +226,7 @@ def _record_problem(name: str, record: LogRecord) -> str | None:
     # A character is one to four bytes; only near the limit is it worth counting them.
     text = record.body.string_value
     is_large = len(text) * 4 > REGISTRY_EVENT_BYTES and len(text.encode()) > REGISTRY_EVENT_BYTES
-    return "event-size" if is_large and name in REGISTRY_EVENTS else None
+    return "event-size" if is_large and name in _SIZED_EVENTS else None
 
 
 def _split(

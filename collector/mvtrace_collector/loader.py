@@ -14,17 +14,26 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from mvtrace.errors import UnavailableError
+from mvtrace.errors import StatementFailedError, UnavailableError
 from mvtrace.store.session import Session
 from mvtrace.store.store import Store
+from mvtrace_collector.failpoints import reach
 from mvtrace_collector.inbox import Inbox, Intent
+from mvtrace_collector.logs import described
 from mvtrace_collector.poison import QUARANTINE_COLUMNS, Frame, quarantine_row, split_frames
-from mvtrace_collector.stage import SegmentStage, ShortLoadError, UnloadableSegmentError
+from mvtrace_collector.recovery import PartsBook
+from mvtrace_collector.stage import (
+    PAYLOAD_DAYS,
+    PRESSURE_CODES,
+    SegmentStage,
+    ShortLoadError,
+    UnloadableSegmentError,
+)
 
 _LOGGER: Final = logging.getLogger(__name__)
 _IDLE_S: Final = 0.05
@@ -34,6 +43,12 @@ _FIRST_BACKOFF_S: Final = 0.5
 _MAX_BACKOFF_S: Final = 30.0
 _HEALING_TRIES: Final = 3
 _EDGE_BYTES: Final = 4096
+_SESSION_SETTINGS: Final = {
+    "compile_expressions": "0",
+    "compile_aggregate_expressions": "0",
+    "compile_sort_description": "0",
+}
+"""Machine code made for a statement is not worth making where a load is a dozen statements."""
 
 
 @dataclass
@@ -46,6 +61,12 @@ class LoaderStats:
     """Loads that failed; each was tried again."""
     unloadable: int = 0
     """Batches that went to quarantine as they came."""
+    replays: int = 0
+    """Loads repeated under another token, since rows were missing after them."""
+    seconds: float = 0.0
+    """Time spent on loads that came to their end."""
+    last_error: str | None = None
+    """What kind of error the last load met; None once one has succeeded."""
 
 
 class Loader:
@@ -57,6 +78,16 @@ class Loader:
         self._inbox = inbox
         self._session: Session | None = None
         self._healed = 0
+        self.memory_bytes = 0
+        """What the engine may use for one statement; 0 leaves it to the engine."""
+        self.exclusive = threading.Lock()
+        """Held while a segment is loaded: an erasure waits for it, and it for an erasure."""
+        self.payload_days = PAYLOAD_DAYS
+        self.digest_key = ""
+        self.book: PartsBook | None = None
+        """Where the store's parts are written down after each load."""
+        self.on_stored: Callable[[Sequence[tuple[Any, ...]], Sequence[str]], None] | None = None
+        """Told, after a load, the numbers of its records and the producers that spoke in it."""
 
     def run(self, stop: threading.Event) -> None:
         """Load what the inbox has until *stop* is set; errors are logged and tried again."""
@@ -65,11 +96,16 @@ class Loader:
             try:
                 started = time.monotonic()
                 is_busy = self.load_next()
+                self.stats.last_error = None if is_busy else self.stats.last_error
+                self.stats.seconds += time.monotonic() - started if is_busy else 0.0
+                if self.book is not None and not is_busy:
+                    self.book.settle()
                 stop.wait(self._rest_s(time.monotonic() - started) if is_busy else _IDLE_S)
                 backoff = _FIRST_BACKOFF_S
             except Exception as error:
                 # Whatever it was: the segment stays in the inbox, and the thread lives on.
                 self.stats.errors += 1
+                self.stats.last_error = described(error)
                 self._forget_session()
                 is_foreseen = isinstance(error, UnavailableError)
                 _LOGGER.warning("Loading failed: %s", error, exc_info=not is_foreseen)
@@ -91,7 +127,13 @@ class Loader:
         intent = self._inbox.take() if self._inbox is not None else None
         if intent is None or self._inbox is None:
             return False
-        self._inbox.mark_stored(intent, self.load(intent))
+        with self.exclusive:
+            rows = self.load(intent)
+        reach("loader.before-mark")
+        self._inbox.mark_stored(intent, rows)
+        reach("loader.after-mark")
+        if self.book is not None:
+            self.book.stored(intent.id)
         return True
 
     def load(self, intent: Intent) -> Mapping[str, int]:
@@ -115,6 +157,8 @@ class Loader:
 
     def close(self) -> None:
         """Give the session back; the next load opens another."""
+        if self.book is not None:
+            self.book.settle(is_last=True)
         self._forget_session()
 
     def _load(self, segment: Path, token: str) -> Counter[str]:
@@ -126,19 +170,31 @@ class Loader:
                 frames.append(Frame(rest, "default", 0, 0))
             _LOGGER.warning("A segment of %d batches cannot be loaded: %s", len(frames), error)
             if len(frames) == 1:
+                if isinstance(error.__cause__, StatementFailedError) and (
+                    error.__cause__.store_code in PRESSURE_CODES
+                ):
+                    raise error.__cause__ from None  # the whole is tried again until it fits
                 return self._quarantine(frames[0], str(error))
             return self._load_halves(frames, token)
 
     def _load_whole(self, segment: Path, token: str) -> Counter[str]:
         for _ in range(_HEALING_TRIES - 1):
             try:
-                return self._stage(token).load(segment)
+                return self._load_stage(token, segment)
             except ShortLoadError as error:
                 # The engine swallowed rows under a token it has seen: only a new one gets through.
                 self._healed += 1
+                self.stats.replays += 1
                 token = f"{token}.{self._healed}"
                 _LOGGER.warning("Loading again: %s", error)
-        return self._stage(token).load(segment)
+        return self._load_stage(token, segment)
+
+    def _load_stage(self, token: str, segment: Path) -> Counter[str]:
+        stage = self._stage(token)
+        rows = stage.load(segment)
+        if self.on_stored is not None:
+            self.on_stored(stage.numbers, stage.spoken)
+        return rows
 
     def _load_halves(self, frames: list[Frame], token: str) -> Counter[str]:
         rows: Counter[str] = Counter()
@@ -159,11 +215,15 @@ class Loader:
         return Counter({"quarantine": 1})
 
     def _stage(self, token: str) -> SegmentStage:
-        return SegmentStage(self._current_session(), self._store.database, token=token)
+        stage = SegmentStage(self._current_session(), self._store.database, token=token)
+        stage.retention_days = self.payload_days
+        stage.digest_key = self.digest_key
+        return stage
 
     def _current_session(self) -> Session:
         if self._session is None:
-            self._session = self._store.open_session()
+            memory = {"max_memory_usage": str(self.memory_bytes)} if self.memory_bytes else {}
+            self._session = self._store.open_session({**_SESSION_SETTINGS, **memory})
         return self._session
 
     def _forget_session(self) -> None:

@@ -1,23 +1,27 @@
 """What the collector counts, in Prometheus' text form.
 
-Comes in: calls of the receiver; at each scrape the lag of the inbox and the numbers of the loader.
-Goes out: the body of ``/metrics``. A registry of its own: nothing of the process is shown unasked.
+Comes in: calls of the receiver and of the endpoints that read; at each scrape what inbox, loader
+and observer say then. Goes out: the body of ``/metrics``. A registry of its own: nothing of the
+process is shown unasked. Every name is in a table of ``deploy/operations.md``, which a test holds.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from mvtrace.version import __version__
 from mvtrace_collector.inbox import Lag
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+READ_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Seconds; the middle is where a point read lies."""
 
 
 class Metrics:
@@ -28,9 +32,15 @@ class Metrics:
         self._exports = self._counter(
             "exports", "Export requests by answer.", ("signal", "encoding", "status")
         )
+        self._refused = self._counter(
+            "refused_exports", "Export requests refused, by why.", ("signal", "status", "reason")
+        )
         self._bytes = self._counter("export_bytes", "Bytes of export bodies.", ("signal", "stage"))
         self._accepted = self._counter(
             "accepted", "Spans and log records that are durable.", ("signal",)
+        )
+        self._accepted_batches = self._counter(
+            "accepted_batches", "Export bodies that are durable.", ("signal",)
         )
         self._rejected = self._counter(
             "rejected", "Spans and log records that were refused.", ("signal", "reason")
@@ -41,6 +51,17 @@ class Metrics:
         self._errors = self._counter(
             "internal_errors", "Errors nobody foresaw, answered with 503.", ("where",)
         )
+        self._reads = self._counter(
+            "reads", "Questions answered, by endpoint and outcome.", ("endpoint", "outcome")
+        )
+        self._read_seconds = Histogram(
+            "mvtrace_read_seconds",
+            "Time to an answer; an explanation's includes its wait for accepted data.",
+            ("endpoint",),
+            registry=self.registry,
+            buckets=READ_BUCKETS,
+        )
+        self._totals = dict.fromkeys(("spans", "log_records", "batches", "bytes"), 0.0)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"mvtrace_{name}", text, labels, registry=self.registry)
@@ -49,14 +70,23 @@ class Metrics:
         """Count one export request."""
         self._exports.labels(signal, encoding, str(status)).inc()
 
+    def refused(self, signal: str, status: int, reason: str) -> None:
+        """Count one export request that was refused; *reason* is the error's code."""
+        self._refused.labels(signal, str(status), reason).inc()
+
     def received(self, signal: str, *, compressed: int, inflated: int) -> None:
         """Count the bytes of a body before and after decompression."""
         self._bytes.labels(signal, "received").inc(compressed)
         self._bytes.labels(signal, "inflated").inc(inflated)
+        self._totals["bytes"] += inflated
 
     def accepted(self, signal: str, count: int, rejected: Mapping[str, int]) -> None:
         """Count spans or log records after the acknowledgement."""
         self._accepted.labels(signal).inc(count)
+        if count:
+            self._accepted_batches.labels(signal).inc()
+            self._totals["batches"] += 1
+        self._totals["spans" if signal == "traces" else "log_records"] += count
         for reason, number in rejected.items():
             self._rejected.labels(signal, reason).inc(number)
 
@@ -68,54 +98,119 @@ class Metrics:
         """Count an error nobody foresaw."""
         self._errors.labels(where).inc()
 
-    def watch(self, lag: Callable[[], Lag], loader: Callable[[], LoaderNumbers]) -> None:
-        """Show, at each scrape, what *lag* and *loader* say then."""
-        self.registry.register(_Scrape(lag, loader))
+    def read(self, endpoint: str, outcome: str, seconds: float) -> None:
+        """Count a question and the time its answer took."""
+        self._reads.labels(endpoint, outcome).inc()
+        self._read_seconds.labels(endpoint).observe(seconds)
+
+    def totals(self) -> dict[str, float]:
+        """Return how much was accepted since the start, for rates."""
+        return dict(self._totals)
+
+    def watch(self, lag: Callable[[], Lag], numbers: Callable[[], Numbers]) -> None:
+        """Show, at each scrape, what *lag* and *numbers* say then."""
+        self.registry.register(_Scrape(lag, numbers))
 
     def render(self) -> bytes:
         """Return everything as text."""
         return generate_latest(self.registry)
 
 
-@dataclass(frozen=True, slots=True)
-class LoaderNumbers:
-    """What the loader has done since the start."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """What loader, inbox and observer say at one moment."""
 
     rows: Mapping[str, int]
-    """By table."""
+    """Stored since the start, by table."""
     segments: int
-    errors: int
-    unloadable: int
+    load_seconds: float = 0.0
+    errors: int = 0
+    replays: int = 0
+    unloadable: int = 0
+    is_ready: bool = True
+    started_at: float = 0.0
+    """Unix time in seconds."""
+    in_flight_bytes: int = 0
+    free_bytes: Mapping[str, int] = field(default_factory=dict)
+    """By the place it is free at."""
+    quarantine: Mapping[str, int] = field(default_factory=dict)
+    """Rows in the store, by reason."""
+    open_gaps: Mapping[str, int] = field(default_factory=dict)
+    """Of them those that miss records still, by reason."""
+    missing: Mapping[str, int] = field(default_factory=dict)
+    """Records they miss, by reason."""
+    detached: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Parts by table and reason."""
 
 
 class _Scrape(Collector):
-    def __init__(self, lag: Callable[[], Lag], loader: Callable[[], LoaderNumbers]) -> None:
+    def __init__(self, lag: Callable[[], Lag], numbers: Callable[[], Numbers]) -> None:
         self._lag = lag
-        self._loader = loader
+        self._numbers = numbers
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing beforehand: registering must not ask for numbers."""
+        return ()
 
     def collect(self) -> Iterable[Metric]:
-        lag = self._lag()
-        age = 0.0 if lag.oldest_ms is None else max(0.0, time.time() - lag.oldest_ms / 1000)
-        for name, text, value in (
-            ("inbox_segments", "Segments that are not stored.", lag.segments),
-            ("inbox_bytes", "Bytes that are not stored.", lag.bytes),
-            ("inbox_oldest_seconds", "Age of the oldest batch that is not stored.", age),
-            (
-                "inbox_accepted_seq",
-                "Sequence number of the newest accepted batch.",
-                lag.accepted_seq,
-            ),
-            ("inbox_stored_seq", "Sequence number up to which all is stored.", lag.stored_seq),
-        ):
-            yield GaugeMetricFamily(f"mvtrace_{name}", text, value)
-        numbers = self._loader()
-        rows = CounterMetricFamily("mvtrace_stored_rows", "Rows by table.", labels=("table",))
-        for table, count in sorted(dict(numbers.rows).items()):
-            rows.add_metric((table,), count)
-        yield rows
-        for name, text, value in (
-            ("stored_segments", "Segments that were loaded.", numbers.segments),
-            ("loader_errors", "Loads that failed; each is tried again.", numbers.errors),
-            ("unloadable_batches", "Batches in quarantine as they came.", numbers.unloadable),
-        ):
-            yield CounterMetricFamily(f"mvtrace_{name}", text, value)
+        yield from _inbox_metrics(self._lag())
+        numbers = self._numbers()
+        yield from _loader_metrics(numbers)
+        yield from _store_metrics(numbers)
+
+
+def _inbox_metrics(lag: Lag) -> Iterator[Metric]:
+    age = 0.0 if lag.oldest_ms is None else max(0.0, time.time() - lag.oldest_ms / 1000)
+    for name, text, value in (
+        ("inbox_segments", "Segments that are not stored.", lag.segments),
+        ("inbox_bytes", "Bytes that are not stored.", lag.bytes),
+        ("inbox_batches", "Batches that are not stored.", lag.accepted_seq - lag.stored_seq),
+        ("inbox_oldest_seconds", "Age of the oldest batch that is not stored.", age),
+        ("inbox_accepted_seq", "Sequence number of the newest accepted batch.", lag.accepted_seq),
+        ("inbox_stored_seq", "Sequence number up to which all is stored.", lag.stored_seq),
+    ):
+        yield GaugeMetricFamily(f"mvtrace_{name}", text, value)
+
+
+def _loader_metrics(numbers: Numbers) -> Iterator[Metric]:
+    yield _by("stored_rows", "Rows by table.", ("table",), numbers.rows, is_counter=True)
+    for name, text, value in (
+        ("stored_segments", "Segments that were loaded.", numbers.segments),
+        ("load_seconds", "Time spent loading segments.", numbers.load_seconds),
+        ("loader_errors", "Loads that failed; each is tried again.", numbers.errors),
+        ("load_replays", "Loads repeated since rows were missing.", numbers.replays),
+        ("unloadable_batches", "Batches in quarantine as they came.", numbers.unloadable),
+    ):
+        yield CounterMetricFamily(f"mvtrace_{name}", text, value)
+
+
+def _store_metrics(numbers: Numbers) -> Iterator[Metric]:
+    yield _by("quarantine_rows", "Rows in quarantine.", ("reason",), numbers.quarantine)
+    yield _by("detached_parts", "Parts put aside.", ("table", "reason"), numbers.detached)
+    yield _by("open_gaps", "Gaps with missing records.", ("reason",), numbers.open_gaps)
+    yield _by("missing_records", "Records that never came.", ("reason",), numbers.missing)
+    yield _by("disk_free_bytes", "Free space.", ("place",), numbers.free_bytes)
+    for name, text, value in (
+        ("in_flight_bytes", "Bytes of bodies being read or written.", numbers.in_flight_bytes),
+        ("ready", "1 while every check of /readyz holds.", float(numbers.is_ready)),
+        ("start_time_seconds", "Unix time of the start.", numbers.started_at),
+    ):
+        yield GaugeMetricFamily(f"mvtrace_{name}", text, value)
+    build = GaugeMetricFamily("mvtrace_build_info", "Always 1.", labels=("version",))
+    build.add_metric((__version__,), 1)
+    yield build
+
+
+def _by(
+    name: str,
+    text: str,
+    labels: tuple[str, ...],
+    values: Mapping[str, int] | Mapping[tuple[str, str], int],
+    *,
+    is_counter: bool = False,
+) -> Metric:
+    kind = CounterMetricFamily if is_counter else GaugeMetricFamily
+    family = kind(f"mvtrace_{name}", text, labels=labels)
+    for key, value in sorted(dict(values).items()):
+        family.add_metric((key,) if isinstance(key, str) else key, value)
+    return family

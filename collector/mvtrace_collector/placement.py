@@ -12,6 +12,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from mvtrace.ids import UUID7_PATTERN
@@ -69,25 +70,30 @@ def place(claims: Iterable[Claim], known: Iterable[Known]) -> Iterator[Placed]:
 
 
 def _placed(of_trace: list[Claim], stored: set[str]) -> Iterator[Placed]:
-    valid = {claim.claimed: _valid(claim) for claim in of_trace}
-    claimed = [request for request in valid.values() if request]
-    others = min(stored) if stored else min(claimed, default="") or _minted(of_trace)
-    for claim in of_trace:
-        request = valid[claim.claimed] or others
+    valid = [_valid(claim) if claim.claimed else "" for claim in of_trace]
+    others = ""
+    if not all(valid):
+        others = min(stored) if stored else min(filter(None, valid), default="")
+        others = others or _minted(of_trace)
+    trace_id = bytes.fromhex(of_trace[0].trace)
+    for claim, claimed in zip(of_trace, valid, strict=True):
+        request = claimed or others
+        is_new = claim.is_trace and request not in stored
+        request_id = bytes.fromhex(request)
+        month = month_of(request)
         yield Placed(
-            claim.project,
-            bytes.fromhex(claim.trace),
-            claim.claimed,
-            bytes.fromhex(request),
-            month_of(request),
-            claim.first_ms,
-            claim.is_trace and request not in stored,
+            claim.project, trace_id, claim.claimed, request_id, month, claim.first_ms, is_new
         )
 
 
 def month_of(request: str) -> int:
     """Return the month, as YYYYMM, of a request id in hex digits."""
-    moment = datetime.fromtimestamp(int(request[:12], 16) / 1000, UTC)
+    return _month_of_day(int(request[:12], 16) // DAY_MS)
+
+
+@lru_cache(maxsize=4096)
+def _month_of_day(day: int) -> int:
+    moment = datetime.fromtimestamp(day * DAY_MS / 1000, UTC)
     return moment.year * 100 + moment.month
 
 

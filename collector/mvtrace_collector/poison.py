@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from mvtrace.content import carries_content
 from mvtrace_collector.segments import TornError, read_varint
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -88,11 +89,14 @@ def split_frames(data: bytes) -> tuple[list[Frame], bytes]:
 
 
 def quarantine_row(frame: Frame, detail: str) -> tuple[Any, ...]:
-    """Return the row that keeps *frame*, whose loading failed as *detail* says."""
+    """Return the row that keeps *frame*, whose loading failed as *detail* says.
+
+    Content is never kept in a table: of a frame that carries any, the row has all but its bytes.
+    """
     digest = hashlib.sha256(frame.raw).digest()[:16]
     received_at = datetime.fromtimestamp(frame.received_ms / 1000, UTC)
     subject = f"batch {frame.seq} of {len(frame.raw)} bytes"
-    body = frame.raw[:MAX_BODY_BYTES]
+    body = b"" if carries_content(frame.raw) else frame.raw[:MAX_BODY_BYTES]
     return (frame.project, received_at, digest, "unloadable-batch", detail, subject, body)
 
 

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +24,7 @@ from starlette.types import Receive, Scope, Send
 
 from mvtrace import semconv
 from mvtrace_collector import answers
+from mvtrace_collector.access import identity_in
 from mvtrace_collector.answers import Encoding
 from mvtrace_collector.errors import (
     BusyError,
@@ -34,8 +35,10 @@ from mvtrace_collector.errors import (
     UndecodableError,
     UnsupportedError,
 )
+from mvtrace_collector.failpoints import reach
 from mvtrace_collector.inbox import Accepted, Inbox
 from mvtrace_collector.intake import Intake, read_logs, read_traces
+from mvtrace_collector.keys import Identity
 from mvtrace_collector.limits import (
     Holding,
     Limits,
@@ -47,6 +50,7 @@ from mvtrace_collector.limits import (
 )
 from mvtrace_collector.metrics import Metrics
 from mvtrace_collector.otlp_json import logs_from_json, traces_from_json
+from mvtrace_collector.payload_keys import PayloadKey
 from mvtrace_collector.segments import Signal
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -67,6 +71,8 @@ class Gate:
         self.limits = limits
         self.metrics = metrics
         self.budget = MemoryBudget(limits.in_flight_bytes)
+        self.keep_keys: Callable[[Sequence[PayloadKey]], None] = _no_key_store
+        """Takes the data keys of an export, durably, before its content is acknowledged."""
         self.is_open = True
         """False once the collector stops: clients keep their data and try again."""
 
@@ -77,6 +83,7 @@ class _Export:
     wbits: int
     encoding: Encoding
     batch: str
+    identity: Identity
 
 
 class Receiver:
@@ -102,6 +109,7 @@ class Receiver:
             return
         self._gate.metrics.answered(self._signal, encoding, response.status_code)
         await response(scope, receive, send)
+        reach("receiver.after-answer")
 
     async def _accept(self, request: Request, encoding: Encoding) -> Response:
         try:
@@ -111,8 +119,10 @@ class Receiver:
         except IngestError as error:
             if isinstance(error, TooLargeError) and error.is_unread:
                 await _drain(request)
+            self._gate.metrics.refused(self._signal, error.status, error.code)
             return answers.refused(encoding, error)
         except InboxError as error:
+            self._gate.metrics.refused(self._signal, BusyError.status, error.code)
             return answers.refused(encoding, _busy(error.message.rstrip(".")))
         except Exception:
             # Unknown, hence worth retrying: a 500 would make the client delete its data.
@@ -134,7 +144,7 @@ class Receiver:
         with self._gate.budget.hold() as holding:
             body = await read_body(request.stream(), self._gate.limits, holding)
             batch = headers.get(semconv.BATCH_HEADER, "")
-            export = _Export(body, wbits, encoding, batch)
+            export = _Export(body, wbits, encoding, batch, identity_in(request.scope))
             intake, futures = await anyio.to_thread.run_sync(
                 self._submit, export, holding, limiter=self._limiter()
             )
@@ -156,18 +166,21 @@ class Receiver:
         data = inflate(export.body, export.wbits, gate.limits, holding)
         gate.metrics.received(self._signal, compressed=len(export.body), inflated=len(data))
         batch_id = f"{export.batch}:{hashlib.sha256(data).hexdigest()}"
-        intake = self._read(data, export.encoding)
+        intake = self._read(data, export)
+        if intake.keys:
+            gate.keep_keys(intake.keys)
         return intake, [
             gate.inbox.submit(piece.project, self._signal, piece.body, batch_id)
             for piece in intake.pieces
         ]
 
-    def _read(self, data: bytes, encoding: Encoding) -> Intake:
+    def _read(self, data: bytes, export: _Export) -> Intake:
         is_traces = self._signal == "traces"
-        if encoding == "json":
+        if export.encoding == "json":
             convert = traces_from_json if is_traces else logs_from_json
             data = convert(data, max_containers=self._gate.limits.json_containers)
-        return read_traces(data) if is_traces else read_logs(data)
+        read = read_traces if is_traces else read_logs
+        return read(data, export.identity)
 
     def _acknowledge(self, encoding: Encoding, intake: Intake, done: list[Accepted]) -> Response:
         metrics = self._gate.metrics
@@ -181,6 +194,10 @@ class Receiver:
             noun=_REJECTED_NAMES[self._signal],
             message=intake.message(_NOUNS[self._signal]),
         )
+
+
+def _no_key_store(_keys: Sequence[PayloadKey]) -> None:
+    raise _busy("The collector has no key store")
 
 
 def _busy(problem: str) -> BusyError:

@@ -13,11 +13,12 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from mvtrace_collector.failpoints import reach
 from mvtrace_collector.inbox_index import POISON, SEALED, STORED, InboxIndex, SegmentRow
 from mvtrace_collector.segment_writer import (
     SegmentWriter,
@@ -28,6 +29,7 @@ from mvtrace_collector.segment_writer import (
 from mvtrace_collector.segments import Frame, Signal, frame_head, scan_segment
 
 _LOGGER: Final = logging.getLogger(__name__)
+INDEX_FILE: Final = "index.sqlite"
 _HEAD_BYTES: Final = 1024
 """More than a frame's head ever takes."""
 
@@ -57,7 +59,7 @@ class SegmentLog:
         self._active: SegmentWriter | None = None
         self._closed: deque[SegmentWriter] = deque()  # sealed, waiting for the index
         self._recent: dict[bytes, int] = {}  # batches of segments that are not in the index
-        self._index = InboxIndex(directory / "index.sqlite")
+        self._index = InboxIndex(directory / INDEX_FILE)
         self._epoch = self._index.number("epoch", time.time_ns() // 1_000_000)
         self._next_id = self._next_seq = 1
         self._recover()
@@ -99,6 +101,8 @@ class SegmentLog:
 
     def _append(self, batch: Batch) -> int:
         if self._active is None:
+            for refused in self._closed:
+                refused.cut()  # what the disk refused there comes again here, and must not be twice
             self._active = SegmentWriter(self.directory, self._next_id)
             self._next_id += 1
         frame = Frame(self._next_seq, batch.received_ms, batch.key)
@@ -112,7 +116,9 @@ class SegmentLog:
     def _sync(self, written: Sequence[int], settled: Callable[[Sequence[int]], None]) -> None:
         if self._active is None or not written:
             return
+        reach("inbox.before-commit")
         self._active.sync()
+        reach("inbox.after-commit")
         self._recent.update((one.batch, one.seq) for one in self._active.frames[-len(written) :])
         settled(written)
 
@@ -131,10 +137,9 @@ class SegmentLog:
         """Close the active segment and enter it in the index."""
         with self.lock:
             active, self._active = self._active, None
-            if active is None:
-                return
-            self._closed.append(active)
-            active.close()
+            if active is not None:
+                self._closed.append(active)
+                active.close()
             self._enter_closed()
 
     def _give_up_active(self) -> None:
@@ -150,6 +155,7 @@ class SegmentLog:
             try:
                 segment.cut()
                 if segment.frames:
+                    reach("inbox.before-index")
                     self._enter(segment.id, segment.frames, segment.durable_bytes)
                 else:
                     segment.path.unlink(missing_ok=True)
@@ -172,6 +178,30 @@ class SegmentLog:
         self._index.finish(segment_id, STORED if is_stored else POISON, outcome)
         self.ready = deque(row for row in self.ready if row.id != segment_id)
 
+    def stored_at_ms(self) -> int:
+        """Return when the last segment was marked stored; 0 before the first."""
+        rows = self._index.segments()
+        return max((row.done_ms for row in rows if row.state == STORED), default=0)
+
+    def stored(self, *, after_ms: int = -1) -> list[int]:
+        """Return the stored segments whose files are there, of those marked after *after_ms*."""
+        return [
+            row.id
+            for row in self._index.segments()
+            if row.state == STORED
+            and row.done_ms > after_ms
+            and segment_path(self.directory, row.id).exists()
+        ]
+
+    def reopen(self, segment_ids: Collection[int], *, epochs_on: int) -> list[int]:
+        """Put stored segments back on ``ready``; return those that are there to be put back."""
+        with self.lock:
+            found = [one for one in self.stored() if one in segment_ids]
+            self._index.reopen(found, epochs_on=epochs_on)
+            waiting = [row for row in self._index.segments() if row.state == SEALED]
+            self.ready = deque(waiting)
+            return found
+
     def oldest_ms(self) -> list[int]:
         """Return for each segment that is not stored when its first batch came."""
         with self.lock:
@@ -180,16 +210,24 @@ class SegmentLog:
                 one.frames[0].received_ms for one in writers if one.frames
             ]
 
-    def expire(self, *, before_ms: int, budget_bytes: int) -> None:
-        """Delete stored segments older than *before_ms*, and the oldest over the budget."""
+    def expire(self, *, before_ms: int, budget_bytes: int, received_before_ms: int = 0) -> None:
+        """Delete stored segments older than *before_ms*, and the oldest over the budget.
+
+        Whatever holds a batch received before *received_before_ms* goes too, also what the store
+        would not take; only what still waits for the store stays.
+        """
         kept = 0
         gone: list[int] = []
-        for row in reversed([row for row in self._index.segments() if row.state == STORED]):
-            kept += row.bytes
-            if row.done_ms < before_ms or kept > budget_bytes:
+        for row in reversed([row for row in self._index.segments() if row.state != SEALED]):
+            is_old = row.oldest_ms < received_before_ms
+            if row.state == STORED:
+                kept += row.bytes
+                is_old = is_old or row.done_ms < before_ms or kept > budget_bytes
+            if is_old:
                 segment_path(self.directory, row.id).unlink(missing_ok=True)
                 gone.append(row.id)
         if gone:
+            sync_directory(self.directory)  # a file that came back would be taken for a new one
             self._index.forget(gone, batches_before_ms=before_ms)
 
     def close(self) -> None:

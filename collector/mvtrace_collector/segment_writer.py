@@ -6,6 +6,8 @@ the file is cut back to that part. Which segment comes next, and who waits, is n
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -37,6 +39,14 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def make_durable_directory(directory: Path) -> None:
+    """Make *directory* with what is missing above it, and all their entries durable."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for parent in directory.parents:
+        with contextlib.suppress(PermissionError):  # one that we may only pass through was there
+            sync_directory(parent)
 
 
 class SegmentWriter:
@@ -72,6 +82,8 @@ class SegmentWriter:
         """Make all written frames durable."""
         if self._written:
             os.fdatasync(self._handle)
+            if not os.fstat(self._handle).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "the segment was deleted", str(self.path))
             self.frames += self._written
             self._written = []
             self.durable_bytes = self.written_bytes
@@ -89,10 +101,15 @@ class SegmentWriter:
         os.close(self._handle)
 
     def cut(self) -> None:
-        """Cut the file back to its durable part, where that is needed."""
+        """Cut the file back to its durable part, durably, where that is needed."""
         if not self.is_cut:
             return
-        os.truncate(self.path, self.durable_bytes)
+        handle = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.ftruncate(handle, self.durable_bytes)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
         self.is_cut = False
 
 

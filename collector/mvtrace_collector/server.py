@@ -106,6 +106,7 @@ def build_server(app: ASGIApp, config: CollectorConfig) -> uvicorn.Server:
         loop="asyncio",
         lifespan="on",
         workers=1,
+        log_config=None,
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -114,6 +115,8 @@ def build_server(app: ASGIApp, config: CollectorConfig) -> uvicorn.Server:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=int(config.shutdown_seconds),
         h11_max_incomplete_event_size=HEADER_BYTES,
+        ssl_certfile=config.tls_certificate,
+        ssl_keyfile=config.tls_key,
     )
     greeting = f"mvtrace collector listens on {config.url}, store {config.shown_store}"
     return _Server(settings, greeting)

@@ -14,6 +14,7 @@ from email.parser import BytesParser
 from typing import Final
 
 from mvtrace.errors import MvtraceError, QueryRefusedError, StatementFailedError, UnavailableError
+from mvtrace_collector.errors import ForbiddenProjectError
 from mvtrace_collector.sqlreaders import LIMIT_NAMES
 
 MAX_BODY: Final = 1 << 20
@@ -137,7 +138,8 @@ def dialect_error(error: MvtraceError) -> DialectError:
         )
     if isinstance(error, UnavailableError):
         return DialectError(202, problem)
-    return DialectError(497 if isinstance(error, QueryRefusedError) else 62, problem)
+    is_denied = isinstance(error, QueryRefusedError | ForbiddenProjectError)
+    return DialectError(497 if is_denied else 62, problem)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 In: ``sql_functions.txt`` and the engine's own lists of functions and tables. Out: a Catalog.
 A table can be read where the project's filter can hold it: MergeTree with a column ``project``.
+Content (``payloads``) cannot: it is given out by request, to whoever asks for it by that name.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _FUNCTIONS_SQL: Final = (
     "SELECT name, alias_to, is_aggregate, case_insensitive FROM system.functions"
 )
 _TABLES_SQL: Final = (
-    "SELECT name, endsWith(engine, 'MergeTree') AND name IN "
+    "SELECT name, endsWith(engine, 'MergeTree') AND name != 'payloads' AND name IN "
     "(SELECT table FROM system.columns WHERE database = {database:String} AND name = 'project') "
     "FROM system.tables WHERE database = {database:String}"
 )

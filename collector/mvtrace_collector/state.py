@@ -6,25 +6,35 @@ process that serves, never before a fork. Routes get the state and read its part
 
 from __future__ import annotations
 
+import hmac
 import logging
 import threading
+import time
 from typing import Final
 
 from starlette.requests import Request
 
-from mvtrace.errors import ConfigurationError, UnavailableError
+from mvtrace.errors import UnavailableError
 from mvtrace.store.migrations import migrate
 from mvtrace.store.opening import open_store
 from mvtrace.store.store import Store
+from mvtrace_collector import health
+from mvtrace_collector.access import project_of
 from mvtrace_collector.config import CollectorConfig
+from mvtrace_collector.erasure import Eraser, opened_keys
+from mvtrace_collector.gap_book import GapBook
+from mvtrace_collector.gaps import GapWatch
 from mvtrace_collector.inbox import Inbox
-from mvtrace_collector.intake import DEFAULT_PROJECT, PROJECT
+from mvtrace_collector.keyring import Keyring
+from mvtrace_collector.keys import ANYBODY, STATIC, Identity
 from mvtrace_collector.loader import Loader
-from mvtrace_collector.metrics import LoaderNumbers, Metrics
+from mvtrace_collector.metrics import Metrics, Numbers
+from mvtrace_collector.observer import Observer
+from mvtrace_collector.payload_keys import KeyStore
 from mvtrace_collector.receiver import Gate
+from mvtrace_collector.recovery import PartsBook, recover
 
 _LOGGER: Final = logging.getLogger(__name__)
-PROJECT_HEADER: Final = "x-mvtrace-project"
 
 
 class NotOpenError(UnavailableError):
@@ -45,6 +55,11 @@ class CollectorState:
         self._parts: tuple[Store, Inbox, Loader, Gate] | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._observer: Observer | None = None
+        self._keyring: Keyring | None = None
+        self._payload_keys: KeyStore | None = None
+        self.started_at = 0.0
+        """Unix time in seconds."""
 
     @property
     def store(self) -> Store:
@@ -67,20 +82,55 @@ class CollectorState:
         return self._open_parts()[3]
 
     @property
+    def observer(self) -> Observer:
+        """What the collector sees of itself; a thread of its own."""
+        if self._observer is None:
+            raise NotOpenError
+        return self._observer
+
+    @property
+    def open_gaps(self) -> GapBook:
+        """The open gaps of all projects, by heart."""
+        return self._gaps.book
+
+    @property
     def is_loading(self) -> bool:
         """Whether the loader's thread lives."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of the store."""
+        if self._keyring is None:
+            raise NotOpenError
+        return self._keyring
+
+    @property
+    def payload_keys(self) -> KeyStore:
+        """The wrapped data keys of encrypted content."""
+        if self._payload_keys is None:
+            raise NotOpenError
+        return self._payload_keys
+
+    @property
+    def eraser(self) -> Eraser:
+        """Erases what was captured about a subject."""
+        return Eraser(self.store, self.payload_keys, self.loader.exclusive)
+
+    def identify(self, token: str | None) -> Identity | None:
+        """Return who shows *token*; anybody where this collector has no key at all."""
+        static, ring = self.config.api_key, self._keyring
+        if static is None and ring is not None and ring.is_empty:
+            return ANYBODY
+        if token is None:
+            return None
+        if static is not None and hmac.compare_digest(token.encode(), static.encode()):
+            return STATIC
+        return None if ring is None else ring.identity(token)
+
     def project_of(self, request: Request) -> str:
-        """Return the project a read is about: header or parameter, else ``default``."""
-        name = request.headers.get(PROJECT_HEADER) or request.query_params.get("project")
-        if not name:
-            return DEFAULT_PROJECT
-        if not PROJECT.fullmatch(name):
-            raise ConfigurationError(
-                "project", name[:80], "a project is a-z, 0-9, _ and -, at most 63 characters"
-            )
-        return name
+        """Return the project a read is about; see ``access.project_of``."""
+        return project_of(request)
 
     def open(self) -> None:
         """Open the store, bring its schema up to date, open the inbox, start loading; idempotent.
@@ -92,21 +142,43 @@ class CollectorState:
         store = open_store(self.config.store, owner_url=self.config.url)
         try:
             applied = migrate(store)
+            keyring = Keyring(store)
             inbox = Inbox(self.config.inbox_dir, self.config.inbox)
+            payload_keys = opened_keys(self.config.keys_dir, store)
+            recover(store, inbox)
         except BaseException:
             store.close()
             raise
         if applied:
             _LOGGER.info("Migrations applied: %s", ", ".join(applied))
         gate = Gate(inbox, self.config.limits, self.metrics)
-        loader = Loader(store, inbox)
+        gate.keep_keys = payload_keys.keep
+        self._gaps = GapWatch(store)
+        loader = self._made_loader(store, inbox)
         self._parts = (store, inbox, loader, gate)
         self._stop.clear()
         self._thread = threading.Thread(
             target=loader.run, args=(self._stop,), name="loader", daemon=True
         )
+        self._observer = Observer(self)
+        self.started_at = time.time()
         self.metrics.watch(inbox.lag, self._numbers)
+        self._keyring, self._payload_keys = keyring, payload_keys
+        threading.Thread(
+            target=keyring.keep_fresh, args=(self._stop,), name="keys", daemon=True
+        ).start()
         self._thread.start()
+        self._gaps.start()
+        self._observer.start()
+
+    def _made_loader(self, store: Store, inbox: Inbox) -> Loader:
+        loader = Loader(store, inbox)
+        loader.on_stored = self._gaps.stored
+        loader.payload_days = self.config.payload_days
+        loader.digest_key = self.config.digest_key or ""
+        loader.book = PartsBook(store, inbox)
+        loader.memory_bytes = self.config.loader_memory_bytes
+        return loader
 
     def close(self) -> None:
         """Refuse, let the loader finish what it is at, commit, release; idempotent."""
@@ -115,21 +187,41 @@ class CollectorState:
         store, inbox, _loader, gate = self._parts
         gate.is_open = False
         self._stop.set()
+        self.observer.stop()
         if self._thread is not None:
             self._thread.join(self.config.shutdown_seconds)
+        self._gaps.stop()
         if self.is_loading:
             _LOGGER.error("The loader did not stop; what it was at is loaded again at the start")
             inbox.close()
         else:
             inbox.close()
             store.close()
-        self._parts = None
+        self.payload_keys.close()
+        self._parts = self._keyring = self._payload_keys = None
 
     def _open_parts(self) -> tuple[Store, Inbox, Loader, Gate]:
         if self._parts is None:
             raise NotOpenError
         return self._parts
 
-    def _numbers(self) -> LoaderNumbers:
+    def _numbers(self) -> Numbers:
         stats = self.loader.stats
-        return LoaderNumbers(stats.rows, stats.segments, stats.errors, stats.unloadable)
+        seen = self.observer.sighting()
+        lost = self.open_gaps.sums()
+        return Numbers(
+            rows=stats.rows,
+            segments=stats.segments,
+            load_seconds=stats.seconds,
+            errors=stats.errors,
+            replays=stats.replays,
+            unloadable=stats.unloadable,
+            is_ready=self.observer.is_well,
+            started_at=self.started_at,
+            in_flight_bytes=self.gate.budget.used_bytes,
+            free_bytes=health.free_bytes(self),
+            quarantine=seen.quarantine,
+            open_gaps={reason: gaps for reason, (gaps, _) in lost.items()},
+            missing={reason: missing for reason, (_, missing) in lost.items()},
+            detached=seen.detached,
+        )

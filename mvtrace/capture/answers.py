@@ -15,7 +15,6 @@ aside, so that one bad batch does not hold up all that follow.
 
 from __future__ import annotations
 
-import email.utils
 import enum
 from typing import Final, NamedTuple
 
@@ -76,14 +75,29 @@ class Answer(NamedTuple):
 
 
 def retry_delay_s(
-    verdict: Verdict, failures: int, retry_after_s: float | None, *, jitter: float
+    verdict: Verdict,
+    failures: int,
+    retry_after_s: float | None,
+    *,
+    jitter: float,
+    most_s: float = float("inf"),
 ) -> float:
     """Return how long to wait after the *failures*-th failure in a row.
 
-    *jitter* is a random number from 0 to 1: many producers must not return at once.
+    *jitter* is a random number from 0 to 1: many producers must not return at once. No delay is
+    longer than *most_s*, whatever the collector asks for.
     """
+    delay_s = _asked_or_grown(verdict, failures, retry_after_s, jitter=jitter)
+    return delay_s if delay_s <= most_s else most_s * (0.5 + 0.5 * jitter)
+
+
+def _asked_or_grown(
+    verdict: Verdict, failures: int, retry_after_s: float | None, *, jitter: float
+) -> float:
     if retry_after_s is not None:
-        return min(retry_after_s, RETRY_AFTER_MOST_S) * (1 + 0.2 * jitter)
+        # "0", or a date that this clock has passed, must not make a loop without a pause.
+        asked_s = max(retry_after_s, BUSY_FIRST_S)
+        return min(asked_s, RETRY_AFTER_MOST_S) * (1 + 0.2 * jitter)
     is_blocked = verdict is Verdict.BLOCKED
     first, most = (BLOCKED_FIRST_S, BLOCKED_MOST_S) if is_blocked else (BUSY_FIRST_S, BUSY_MOST_S)
     return float(min(most, first * 2 ** min(failures - 1, 20))) * (0.5 + 0.5 * jitter)
@@ -96,6 +110,8 @@ def retry_after_s(text: str | None, *, now: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
+        import email.utils  # noqa: PLC0415 (3 ms of an import, for a date that hardly ever comes)
+
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - now
         except (ValueError, OverflowError):

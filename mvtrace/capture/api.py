@@ -12,15 +12,17 @@ from typing import Any
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
+from opentelemetry.context import Context
 
 from mvtrace.capture import plain
-from mvtrace.capture.context import SCOPE_KEY, current_exchange, swap_exchange
+from mvtrace.capture.context import SCOPE_KEY, Exchange, current_exchange, swap_exchange
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import fail_open
 from mvtrace.capture.incoming import outgoing_headers
 from mvtrace.capture.pipeline import DEFAULT_FLUSH_S, current_tracing
 
 
+@fail_open
 def current_request_id() -> str | None:
     """Return the id of the request in progress; None outside of one."""
     exchange = current_exchange()
@@ -55,6 +57,18 @@ def conversation(conversation_id: str) -> None:
 
 
 @fail_open
+def subject(name: str) -> None:
+    """Say whom the request is about: a customer's number, a user's id; kept as a keyed digest.
+
+    ``mvtrace erase --subject`` then finds the request. It is said before the request ends.
+    """
+    exchange = _request()
+    if exchange is not None:
+        exchange.name_subject(name)
+        exchange.amend()
+
+
+@fail_open
 def cache_origin(request_id: str) -> None:
     """Say that the whole answer came from a cache, filled by the request *request_id*."""
     exchange = _request()
@@ -66,17 +80,28 @@ def cache_origin(request_id: str) -> None:
 @contextmanager
 def resume(scope: Mapping[str, Any]) -> Iterator[None]:
     """Work on behalf of the request of the ASGI *scope*, in a thread that has no context of it."""
-    exchange = scope.get(SCOPE_KEY)
-    before, context_before = current_exchange(), context_api.get_current()
-    if isinstance(exchange, RequestExchange):
-        swap_exchange(exchange)
-        context_api.attach(trace.set_span_in_context(exchange.span))
+    before = _resumed(scope)
     try:
         yield
     finally:
-        if isinstance(exchange, RequestExchange):
-            swap_exchange(before)
-            context_api.attach(context_before)
+        if before is not None:
+            _put_back(before)
+
+
+@fail_open
+def _resumed(scope: Mapping[str, Any]) -> tuple[Exchange | None, Context] | None:
+    exchange = scope.get(SCOPE_KEY)
+    if not isinstance(exchange, RequestExchange):
+        return None
+    before = context_api.get_current()
+    context_api.attach(trace.set_span_in_context(exchange.span))
+    return swap_exchange(exchange), before
+
+
+@fail_open
+def _put_back(before: tuple[Exchange | None, Context]) -> None:
+    swap_exchange(before[0])
+    context_api.attach(before[1])
 
 
 def propagation_headers(url: str) -> dict[str, str]:
@@ -95,9 +120,15 @@ def _outgoing(url: str) -> dict[str, str]:
 
 def flush(timeout: float = DEFAULT_FLUSH_S) -> bool:
     """Deliver what was captured so far; False if the collector does not have all of it yet."""
-    return current_tracing().flush(timeout)
+    return bool(_flush(timeout))
 
 
+@fail_open
+def _flush(timeout_s: float) -> bool:
+    return current_tracing().flush(timeout_s)
+
+
+@fail_open
 def shutdown() -> None:
     """Deliver within the configured grace and stop; what remains is in the spool."""
     current_tracing().shutdown()

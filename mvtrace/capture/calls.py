@@ -37,6 +37,7 @@ MAX_DIGESTED: Final = 16 << 20
 _current: ContextVar[Call | None] = ContextVar("mvtrace_call", default=None)
 
 
+@fail_open
 def current_call() -> Call | None:
     """Return the innermost call in progress: how a decorated function reports about itself."""
     return _current.get()
@@ -113,11 +114,11 @@ class Call(Decorator):
     @fail_open
     def open(self) -> None:
         """Begin: from here the time of the call runs."""
-        if BREAKER.is_open:
-            return
         if self._tracing is not None:
             raise RuntimeError(f"the call {self.name!r} is used twice; make one for each use")
         exchange = current_exchange()
+        if exchange is None and BREAKER.refuses():
+            return
         self._exchange = exchange if isinstance(exchange, RequestExchange) else None
         tracing = current_tracing() if self._exchange is None else self._exchange.tracing
         if tracing.config.disabled:
@@ -136,9 +137,9 @@ class Call(Decorator):
     @fail_open
     def attach(self) -> None:
         """Make the call and its span current, for one step of a generator or a whole block."""
+        self._before = _current.get()
+        _current.set(self)  # one that is not captured too: the application may ask for it
         if self._is_open:
-            self._before = _current.get()
-            _current.set(self)
             self._context_before = context_api.get_current()
             self._context = trace.set_span_in_context(self._span, self._context_before)
             context_api.attach(self._context)
@@ -267,15 +268,22 @@ class Call(Decorator):
             )
             self._drifts += (f"{slot.kind}/{slot.name} {what}",)
 
-    def digest(self, value: object) -> str | None:
-        """Return the keyed digest of *value*'s text; None for None."""
+    def digest(self, value: object, what: str) -> str | None:
+        """Return the keyed digest of *value*'s text; None for None.
+
+        In a mode where content leaves the process, the request holds the text as *what* it was.
+        """
         if value is None or self._tracing is None:
             return None
         text = value if isinstance(value, str) else canonical_text(value)
         if len(text) > MAX_DIGESTED:
             self.counter.truncated += 1
             return None
-        return self._tracing.keyed_digest(text)
+        digest = self._tracing.keyed_digest(text)
+        if self._tracing.privacy is not None and self._exchange is not None:
+            kind = f"{self.kind}/{self.name}/{self._span_id or ''}/{what}"
+            self._exchange.hold(plain.text(kind, plain.MAX_ID, self.counter), text, digest)
+        return digest
 
 
 def canonical_text(value: object) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from mvtrace.capture.answers import Answer
+from mvtrace.capture.late import late_import
 from mvtrace.config import TracingConfig
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import ssl
 
 MAX_ANSWER_BYTES: Final = 1 << 20
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class CollectorConnection:
@@ -39,6 +41,11 @@ class CollectorConnection:
         if config.api_key is not None:
             self._headers["authorization"] = f"Bearer {config.api_key}"
         self._is_reused = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the collector is on this machine, by the name its URL gives it."""
+        return self._url.hostname in _LOOPBACK
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Return the answer to *body*.
@@ -98,13 +105,10 @@ class CollectorConnection:
 
 def _trusting(certificate: Path | None) -> ssl.SSLContext:
     """Return a context that trusts the authorities of *certificate*, else the system's."""
-    import ssl  # noqa: PLC0415 (its cost: see above)
-
-    return ssl.create_default_context(cafile=certificate)
+    context: ssl.SSLContext = late_import("ssl").create_default_context(cafile=certificate)
+    return context
 
 
 @functools.cache
 def _http() -> ModuleType:
-    import http.client as module  # noqa: PLC0415 (its cost: see above)
-
-    return module
+    return late_import("http.client")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Final
 
 COUNTERS: Final = (
@@ -17,24 +18,33 @@ COUNTERS: Final = (
     "records_dropped_queue_full",
     "spans_dropped_queue_full",
     "events_dropped_queue_full",
+    "contents_dropped_queue_full",
     "records_salvaged",
     "records_dropped_unencodable",
     "spans_dropped_unencodable",
     "events_dropped_unencodable",
+    "contents_dropped_unencodable",
     "records_dropped_spool_full",
     "spans_dropped_spool_full",
     "events_dropped_spool_full",
+    "contents_dropped_spool_full",
+    "records_not_spooled",
+    "spans_not_spooled",
+    "events_not_spooled",
+    "contents_not_spooled",
     "spool_write_errors",
     "spool_read_errors",
     "spooled_records",
     "spooled_spans",
     "spooled_events",
+    "spooled_contents",
     "spooled_bytes",
     "spools_adopted",
     "spool_torn_tails",
     "spool_torn_bytes",
     "spool_frames_corrupt",
     "spool_segments_missing",
+    "numbers_not_kept",
     "shipped_batches",
     "shipped_bytes",
     "shipped_rejected_items",
@@ -54,11 +64,20 @@ class Counts:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._values = dict.fromkeys(COUNTERS, 0)
+        self.on_lost_records: Callable[[str, Sequence[int]], None] | None = None
+        """Told of each loss of records: what it is counted as, and their numbers."""
 
     def add(self, name: str, number: int = 1) -> None:
         """Add *number* to the counter *name*, one of COUNTERS."""
         with self._lock:
             self._values[name] += number
+
+    def lost_records(self, what: str, numbers: Sequence[int]) -> None:
+        """Count that the records of *numbers* are lost; ``records_<what>`` is one of COUNTERS."""
+        if numbers:
+            self.add(f"records_{what}", len(numbers))
+            if self.on_lost_records is not None:
+                self.on_lost_records(what, numbers)
 
     def values(self) -> dict[str, int]:
         """Return a copy of all counters."""

@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Self, TypeVar, cast
 
+from mvtrace.capture.guard import fail_open
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -73,7 +75,7 @@ class Decorator(ABC):
             current.detach()
             if inspect.iscoroutine(result):  # of an object with an async __call__, of a wrapper
                 return _awaited(current, result)
-            current.returned(result)
+            _note_returned(current, result)
             current.close()
             return result
 
@@ -83,7 +85,7 @@ class Decorator(ABC):
         async def call(*args: Any, **kwargs: Any) -> Any:
             with self.fresh() as current:  # type: ignore[attr-defined]
                 result = await function(*args, **kwargs)
-                current.returned(result)
+                _note_returned(current, result)
                 return result
 
         return call
@@ -104,7 +106,7 @@ class Decorator(ABC):
                         return stop.value
                     finally:
                         current.detach()
-                    current.yielded(item)
+                    _note_yielded(current, item)
                     try:
                         step, sent = generator.send, (yield item)
                     except GeneratorExit:
@@ -136,7 +138,7 @@ class Decorator(ABC):
                         return
                     finally:
                         current.detach()
-                    current.yielded(item)
+                    _note_yielded(current, item)
                     try:
                         step, sent = generator.asend, (yield item)
                     except GeneratorExit:
@@ -162,9 +164,19 @@ async def _awaited(current: Decorator, coroutine: Coroutine[Any, Any, Any]) -> A
         current.close(error)
         raise
     current.detach()
-    current.returned(result)
+    _note_returned(current, result)
     current.close()
     return result
+
+
+@fail_open
+def _note_returned(current: Decorator, result: object) -> None:
+    current.returned(result)
+
+
+@fail_open
+def _note_yielded(current: Decorator, item: object) -> None:
+    current.yielded(item)
 
 
 def _closed(current: Decorator, generator: Generator[Any, Any, Any]) -> None:

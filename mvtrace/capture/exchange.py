@@ -25,6 +25,7 @@ from mvtrace.capture.declared import Declared, Pinned
 from mvtrace.capture.guard import BREAKER, fail_open
 from mvtrace.capture.incoming import NOTHING_INCOMING, Incoming
 from mvtrace.capture.pipeline import Tracing
+from mvtrace.capture.privacy import MAX_HELD, Held, Text, subject_digest
 from mvtrace.capture.watch import WATCH
 from mvtrace.ids import new_request_id
 from mvtrace.otlp import FinishedSpan
@@ -38,7 +39,6 @@ from mvtrace.records import (
     Outcome,
     RequestRecord,
     RouterDecision,
-    UnixNano,
 )
 
 MAX_SPANS: Final = 2000
@@ -50,6 +50,15 @@ MAX_ALIAS: Final = 256
 MAX_ANNOTATIONS: Final = 128
 MAX_AMENDMENTS: Final = 100
 """How often work that outlives its request may add to the record; that there was more is said."""
+_SELDOM: Final = (
+    "parent_request_id",
+    "conversation_id",
+    "error_type",
+    "arm",
+    "cache_origin",
+    "annotations",
+)
+_LISTS: Final = ("aliases", "router_decisions", "index_snapshots", "calls")
 STARTED: Final = 1
 FINISHED: Final = 2
 """Revision of the record at the end; what is told later makes the next ones."""
@@ -66,6 +75,10 @@ class RequestExchange:
     conversation_id: str | None = None
     cache_origin: str | None = None
     annotations: dict[str, Any] | None = None
+    subject: str | None = None
+    """Digest of whom the request is about, where the application named somebody."""
+    _texts: tuple[Text, ...] = ()
+    _held = 0
     ended_at: int | None = None
     outcome: Outcome | None = None
     error_type: str | None = None
@@ -84,10 +97,11 @@ class RequestExchange:
 
     def __init__(self, tracing: Tracing, declared: Declared, *, arm: str | None) -> None:
         self.started_at = time.time_ns()
-        self._clock_start = time.perf_counter_ns()
+        self.clock_offset = self.started_at - time.perf_counter_ns()
         self.tracing = tracing
         self.declared = declared
         self.request_id = new_request_id(self.started_at)
+        self.producer_id = tracing.producer_id
         self.sequence = tracing.next_sequence()
         self.composite_version = declared.version
         self.arm = arm
@@ -101,7 +115,7 @@ class RequestExchange:
 
     def now(self) -> int:
         """Return Unix nanoseconds that never go back within the request."""
-        return self.started_at + time.perf_counter_ns() - self._clock_start
+        return time.perf_counter_ns() + self.clock_offset
 
     def declare(self, declared: Declared) -> None:
         """Let *declared* be what serves the request from here on."""
@@ -179,11 +193,16 @@ class RequestExchange:
             found[semconv.CACHE_ORIGIN] = self.cache_origin
         return found
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is the child of a fork: the request, and its record, are its parent's."""
+        return self.producer_id != self.tracing.producer_id
+
     # What others report
 
     def add_span(self, span: FinishedSpan) -> None:
         """Take a span that finished in the request; after its end spans go straight out."""
-        if self.is_finished:
+        if self.is_finished or self.is_inherited:
             self.tracing.emit_spans((span,))
         elif len(self.spans) < MAX_SPANS:
             self.spans.append(span)
@@ -223,6 +242,24 @@ class RequestExchange:
             self.truncated += 1
             merged = dict(list(merged.items())[:MAX_ANNOTATIONS])
         self.annotations = merged
+
+    def name_subject(self, name: str) -> None:
+        """Note whom the request is about: as a keyed digest, by which it can be erased."""
+        self.subject = subject_digest(self.tracing.keyed_digest, name)
+        self.add_alias(semconv.ALIAS_SUBJECT, self.subject)
+
+    def hold(self, kind: str, text: str, digest: str) -> None:
+        """Keep *text* until the request ends, in a mode where content leaves the process."""
+        self._held += len(text)
+        if self._held > MAX_HELD:
+            self.truncated += 1
+            return
+        self._texts += (Text(kind, text, digest),)
+
+    def _send_texts(self) -> None:
+        texts, self._texts, self._held = self._texts, (), 0
+        if texts:
+            self.tracing.emit_content(Held(self.request_id, self.subject, texts))
 
     def add_observed(self, kind: str, name: str, digest: str, facts: Any = None) -> None:
         """Note that the slot *kind*/*name* held *digest* while the request ran."""
@@ -270,21 +307,26 @@ class RequestExchange:
             return
         WATCH.forget(self)
         self.leave()
+        if self.is_inherited:
+            self.is_finished = True
+            return
         self.conclude()
         self._end_span()
         self._revisions = itertools.count(FINISHED + 1)
         self.is_finished = True
         spans, self.spans = self.spans, []
+        self._send_texts()  # before its spans: it names the subject that theirs is about
         self.tracing.emit_request(self.record("finished", FINISHED), spans)
         BREAKER.succeeded()
 
     @fail_open
     def amend(self) -> None:
         """Send the record again, if work that outlived the request has told more about it."""
-        if not self.is_finished:
+        if not self.is_finished or self.is_inherited:
             return
         # Numbered after the call was put on the record: the last one has the calls of all threads.
         self.revision = revision = next(self._revisions)
+        self._send_texts()
         if revision <= FINISHED + MAX_AMENDMENTS + 1:
             self.tracing.emit_record(self.record("finished", revision))
 
@@ -310,7 +352,7 @@ class RequestExchange:
     @fail_open
     def send_started(self) -> None:
         """Send what is known so far; once, and not after the end."""
-        if not (self.is_finished or self.has_started_record):
+        if not (self.is_finished or self.has_started_record or self.is_inherited):
             self.has_started_record = True
             self.tracing.emit_record(self.record("started", STARTED))
 
@@ -323,41 +365,42 @@ class RequestExchange:
             request_id=self.request_id,
             revision=revision,
             state=state,
-            producer_id=self.tracing.producer_id,
+            producer_id=self.producer_id,
             sequence=self.sequence,
-            parent_request_id=self.parent_request_id,
             service=config.service,
-            service_version=config.service_version,
             environment=config.environment,
+            service_version=config.service_version,
             protocol=self.protocol,
             method=self.method,
             route=self.route,
             path=self.path if self.route is None else None,
             trace_id=f"{context.trace_id:032x}" if has_span else None,
             span_id=f"{context.span_id:016x}" if has_span else None,
-            aliases=tuple(self.aliases),
-            conversation_id=self.conversation_id,
-            started_at=UnixNano(self.started_at),
-            ended_at=None if self.ended_at is None else UnixNano(self.ended_at),
+            started_at=self.started_at,
+            ended_at=self.ended_at,
             outcome=self.outcome,
-            error_type=self.error_type,
             composite_version=self.composite_version,
             composite_name=self.declared.name,
-            arm=self.arm,
-            router_decisions=tuple(self.router_decisions),
-            index_snapshots=tuple(self.index_snapshots),
-            calls=tuple(self.calls),
-            observed=tuple(self.observed.values()),
-            drift=tuple(self.drift.values()),
-            cache_origin=self.cache_origin,
-            annotations=self.annotations,
             capture=self._report(),
             **self.transfer_facts(),
+            **self._seldom_facts(),
         )
 
     def transfer_facts(self) -> dict[str, Any]:
         """Return what only a request over a network has."""
         return {}
+
+    def _seldom_facts(self) -> dict[str, Any]:
+        """Return what most requests do not have: to name all of it, unseen, took 3 µs a request."""
+        found = {name: fact for name in _SELDOM if (fact := getattr(self, name)) is not None}
+        for name in _LISTS:
+            if items := getattr(self, name):
+                found[name] = tuple(items)
+        if self.observed:
+            found["observed"] = tuple(self.observed.values())
+        if self.drift:
+            found["drift"] = tuple(self.drift.values())
+        return found
 
     def _report(self) -> CaptureReport:
         if not (self.spans_dropped or self.calls_dropped or self.truncated or self.errors):

@@ -10,15 +10,19 @@ import hashlib
 import logging
 import os
 import secrets
+import threading
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from mvtrace.capture.guard import fail_open
 from mvtrace.capture.spool import open_private, private_directory
 from mvtrace.config import TracingConfig
 
 KEY_FILE: Final = "digest.key"
 KEY_BYTES: Final = 32
 KEY_ID_DIGITS: Final = 8
+PATIENCE_S: Final = 0.25
+"""How long the first request of a process may wait for the disk to tell the key."""
 
 _log: Final = logging.getLogger("mvtrace")
 
@@ -47,6 +51,28 @@ def load_digest_key(config: TracingConfig) -> DigestKey:
     except OSError as error:
         _log.warning("The digest key of %s cannot be kept: %s", config.spool_dir, error)
         return digest_key(secrets.token_bytes(KEY_BYTES))
+
+
+def load_in_time(config: TracingConfig, timeout_s: float = PATIENCE_S) -> DigestKey:
+    """Return the key of *config*; one of the process's own if the disk does not answer in time."""
+    if config.digest_key is not None:
+        return load_digest_key(config)
+    found: list[DigestKey] = []
+
+    @fail_open
+    def load() -> None:
+        found.append(load_digest_key(config))
+
+    thread = threading.Thread(target=load, name="mvtrace-key", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return load_digest_key(config)  # the interpreter is ending, or has too many threads
+    thread.join(timeout_s)
+    if found:
+        return found[0]
+    _log.warning("The digest key of %s cannot be read in %g s", config.spool_dir, timeout_s)
+    return digest_key(secrets.token_bytes(KEY_BYTES))
 
 
 def _stored_key(root: Path) -> bytes:

@@ -20,6 +20,7 @@ from opentelemetry.util.types import Attributes
 
 from mvtrace import semconv
 from mvtrace.capture.context import Exchange, current_exchange
+from mvtrace.capture.guard import fail_open
 from mvtrace.otlp import FinishedSpan, Scope, SpanEvent, SpanLink
 
 MAX_ATTRIBUTES: Final = 256
@@ -85,16 +86,19 @@ class LeanSpan(Span):
         """Whether the span has not ended."""
         return self._end_time is None
 
+    @fail_open
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Add *attributes*; above the limit of a span they are left out."""
         if self._end_time is None:
             self._attributes.update(attributes)
 
+    @fail_open
     def set_attribute(self, key: str, value: Any) -> None:
         """Add one attribute."""
         if self._end_time is None:
             self._attributes[key] = value
 
+    @fail_open
     def add_event(
         self, name: str, attributes: Attributes = None, timestamp: int | None = None
     ) -> None:
@@ -104,6 +108,7 @@ class LeanSpan(Span):
         if len(self._events) < MAX_EVENTS:
             self._events.append(SpanEvent(timestamp or time.time_ns(), name, attributes or {}))
 
+    @fail_open
     def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
         """Refer to a span elsewhere."""
         if self._links is None:
@@ -117,10 +122,12 @@ class LeanSpan(Span):
                 )
             )
 
+    @fail_open
     def update_name(self, name: str) -> None:
         """Replace the name."""
         self._name = name
 
+    @fail_open
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Replace the status."""
         if isinstance(status, Status):
@@ -128,6 +135,7 @@ class LeanSpan(Span):
         else:
             self._status = (status.value, description or "")
 
+    @fail_open
     def record_exception(
         self,
         exception: BaseException,
@@ -139,6 +147,7 @@ class LeanSpan(Span):
         found = {"exception.type": type(exception).__qualname__, **(attributes or {})}
         self.add_event("exception", found, timestamp)
 
+    @fail_open
     def end(self, end_time: int | None = None) -> None:
         """Hand the span to its request, or to the pipeline where it has none."""
         if self._end_time is not None:
@@ -173,7 +182,9 @@ class LeanSpan(Span):
             message,
             context.trace_state.to_header() if context.trace_state else "",
             max(dropped, 0),
-            scope=_SCOPE,
+            0,
+            0,
+            _SCOPE,
         )
 
 

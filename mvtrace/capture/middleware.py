@@ -2,21 +2,22 @@
 
 In: ASGI calls. Out: the same calls, each HTTP request and websocket with an exchange of its own
 that records it. The middleware itself never changes: one instance serves many requests at once. All
-other scopes pass through untouched; when ``lifespan`` begins, the composite is registered.
+other scopes pass through untouched; when ``lifespan`` begins, the composite is registered, and when
+it ends, what was captured is handed over: servers may end by a signal, without an exit handler.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from mvtrace.capture.asgi import ASGIApp, Receive, Scope, Send
+from mvtrace.capture.asgi import ASGIApp, Message, Receive, Scope, Send
 from mvtrace.capture.context import SCOPE_KEY
-from mvtrace.capture.declared import Composite, Declared, declared_at, declared_by
+from mvtrace.capture.declared import NOTHING, Composite, Declared, declared_at, declared_by
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import BREAKER, fail_open
 from mvtrace.capture.http import AsgiExchange, HttpExchange
 from mvtrace.capture.incoming import read_headers
-from mvtrace.capture.pipeline import Tracing, current_tracing
+from mvtrace.capture.pipeline import Tracing, current_tracing, skip_request
 from mvtrace.capture.watch import WATCH
 from mvtrace.capture.websocket import WebSocketExchange
 
@@ -24,6 +25,9 @@ _PROTOCOLS: Final[dict[str, type[AsgiExchange]]] = {
     "http": HttpExchange,
     "websocket": WebSocketExchange,
 }
+_ENDS: Final = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
+_REFUSED: Final = object()
+"""In the scope of a request that is not captured: an inner middleware does not ask again."""
 
 
 class TraceMiddleware:
@@ -44,10 +48,11 @@ class TraceMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, recorded where it is a request."""
         exchange = None
-        if scope["type"] in _PROTOCOLS and not BREAKER.is_open:
+        if scope["type"] in _PROTOCOLS:
             exchange = self._begin(scope, receive, send)
         elif scope["type"] == "lifespan":
             self._prepare()
+            send = _handing_over(send)
         if exchange is None:
             await self.app(scope, receive, send)
             return
@@ -70,6 +75,12 @@ class TraceMiddleware:
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> AsgiExchange | None:
         """Return the exchange of a request that begins; None where nothing is to be recorded."""
         outer = scope.get(SCOPE_KEY)
+        if outer is _REFUSED:
+            return None
+        if BREAKER.is_open and outer is None and BREAKER.refuses():
+            scope[SCOPE_KEY] = _REFUSED
+            skip_request()
+            return None
         if isinstance(outer, AsgiExchange) and not outer.is_finished:
             self._refine(outer)
             return None
@@ -77,7 +88,7 @@ class TraceMiddleware:
         if tracing.config.disabled:
             return None
         tracing.attach()
-        declared = declared_in_force(tracing, self.composite)
+        declared = declared_in_force(tracing, self.composite) or NOTHING
         exchange = _PROTOCOLS[scope["type"]](
             tracing, declared, scope, receive, send, arm=self.arm or tracing.config.arm
         )
@@ -94,6 +105,23 @@ class TraceMiddleware:
             outer.arm = self.arm
 
 
+def _handing_over(send: Send) -> Send:
+    """Return *send* so that all is delivered before the server is told that it may end."""
+
+    async def forward(message: Message) -> None:
+        if message.get("type") in _ENDS:
+            _hand_over()
+        await send(message)
+
+    return forward
+
+
+@fail_open
+def _hand_over() -> None:
+    current_tracing().hand_over()
+
+
+@fail_open
 def declared_in_force(tracing: Tracing, composite: Composite | None) -> Declared:
     """Return what serves: *composite*, else what the environment names; registered once."""
     if composite is None and tracing.config.composite is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from opentelemetry.trace import SpanKind
@@ -99,7 +100,7 @@ class ModelCall(Call):
             plain.optional_text(finish_reason, plain.MAX_NAME, counter) or self._finish_reason
         )
         if text is not None:
-            self._output_digest = self.digest(text)
+            self._output_digest = self.digest(text, "output")
         if usage is not None or input_tokens is not None or output_tokens is not None:
             self._usage = usage_of(usage, input_tokens, output_tokens)
 
@@ -207,11 +208,13 @@ class GenerationCall(ModelCall):
     @fail_open
     def rendered(self, text: object) -> None:
         """Give the prompt as it goes to the model (text or messages): its keyed digest is kept."""
-        self._rendered_digest = self.digest(text)
+        self._rendered_digest = self.digest(text, "prompt")
 
     @fail_open
     def chunk(self, text: str | None = None) -> None:
         """Note a piece of a streamed answer; *text* goes into the digest of the whole."""
+        if not self._is_open:
+            return
         self._chunks += 1
         if self._first_chunk_ns is None:
             self._first_chunk_ns = time.perf_counter_ns() - self._clock_start
@@ -278,7 +281,7 @@ class GenerationCall(ModelCall):
     def compare(self) -> None:
         """Compare the template too, and finish the digest of a streamed answer."""
         if self._texts and self._output_digest is None:
-            self._output_digest = self.digest("".join(self._texts))
+            self._output_digest = self.digest("".join(self._texts), "output")
         elif self._collected > MAX_COLLECTED:
             self.counter.truncated += 1
         self._texts = None
@@ -320,7 +323,7 @@ class EmbeddingCall(ModelCall):
     @fail_open
     def input(self, texts: object) -> None:
         """Give what is embedded: its keyed digest is kept."""
-        self._input_digest = self.digest(texts)
+        self._input_digest = self.digest(texts, "input")
 
 
 def generation(  # noqa: PLR0913 (one keyword a fact of the call)
@@ -368,14 +371,13 @@ def embedding(
 def usage_of(usage: object, input_tokens: int | None, output_tokens: int | None) -> Usage:
     """Return the token counts of a provider's *usage*, in our words."""
     found: dict[str, int | None] = {}
-    for field, names in _USAGE.items():
-        for name in names:
-            value = usage.get(name) if isinstance(usage, Mapping) else getattr(usage, name, None)
-            if value is not None:
-                found[field] = int(value)
-                break
+    if usage is not None:
+        told = usage.get if isinstance(usage, Mapping) else partial(getattr, usage)
+        for field, names in _USAGE.items():
+            values = (told(name, None) for name in names)
+            found[field] = next((int(value) for value in values if value is not None), None)
     if input_tokens is not None:
         found["input_tokens"] = int(input_tokens)
     if output_tokens is not None:
         found["output_tokens"] = int(output_tokens)
-    return Usage(**found)
+    return Usage.seen(**found)

@@ -8,11 +8,9 @@ Nothing here raises into a request, blocks it on I/O, or keeps memory without a 
 from __future__ import annotations
 
 import atexit
-import itertools
 import os
 import threading
 import time
-import uuid
 import weakref
 from collections.abc import Sequence
 from typing import Any, Final
@@ -28,14 +26,17 @@ from mvtrace.capture.counts import Counts
 from mvtrace.capture.encoder import Item, Registrable
 from mvtrace.capture.exporter import Shipper
 from mvtrace.capture.guard import BREAKER, fail_open
-from mvtrace.capture.keys import DigestKey, load_digest_key
+from mvtrace.capture.keys import DigestKey, load_in_time
 from mvtrace.capture.lean import LeanTracer
+from mvtrace.capture.numbers import COUNTED_AS, Facts, Numbers
+from mvtrace.capture.privacy import Held, Privacy
 from mvtrace.capture.processor import AttributionProcessor
 from mvtrace.capture.seam import kept_spans
 from mvtrace.capture.spool import Spool
 from mvtrace.capture.writer import Budget, SpoolWriter
 from mvtrace.config import TracingConfig
 from mvtrace.digest import keyed_digest
+from mvtrace.ids import new_request_id
 from mvtrace.otlp import FinishedSpan
 from mvtrace.records import RequestRecord
 
@@ -52,6 +53,8 @@ class Tracing:
         self.config = config
         self._counts = Counts()
         self._digest_key: DigestKey | None = None
+        self.privacy = Privacy.of(config, self.keyed_digest)
+        """How content leaves the process; None in the mode ``digest``: none does."""
         self._processor = AttributionProcessor(self.emit_spans, self.flush, self._counts)
         self._attached: object = None
         """The global provider as last seen."""
@@ -63,22 +66,28 @@ class Tracing:
     def _begin(self) -> None:
         """Become a producer of its own: at the start, and again in the child of a fork."""
         config = self.config
-        self.producer_id = str(uuid.uuid4())
-        self._sequence = itertools.count(1)
+        self.producer_id = new_request_id()
+        """A UUIDv7: it tells when the producer began, so where its records can be."""
         self._registered: set[str] = set()
         self._lock = threading.Lock()
         producer_id = self.producer_id
+
+        def resource() -> bytes:
+            return otlp.encode_resource(config.resource(producer_id))
+
+        facts = Facts(producer_id, config.service, config.environment)
+        self._numbers = Numbers(facts, resource)
+        self._counts.on_lost_records = self._lost_records
         self._spool = Spool(
-            config.spool_dir,
-            producer_id,
-            lambda: otlp.encode_resource(config.resource(producer_id)),
+            config.spool_dir, producer_id, resource, owned=lambda _: self._keep_numbers()
         )
-        self._shipper = Shipper(config, self._spool, self._counts)
+        self._shipper = Shipper(config, self._spool, self._counts, self._numbers)
         self._writer = SpoolWriter(
             self._spool,
             Budget(config.spool_dir, config.spool_max_bytes, config.spool_min_free_bytes),
             self._counts,
-            spooled=self._shipper.wake,
+            spooled=self._spooled,
+            max_bytes=config.queue_max_bytes,
         )
         self._is_closed = config.disabled
 
@@ -103,6 +112,7 @@ class Tracing:
             return self._private_provider().get_tracer(semconv.SCOPE_NAME)
         return LeanTracer(self.emit_spans)
 
+    @fail_open
     def attach(self) -> None:
         """Join the application's tracer provider if a new one was set; cheap, never sets one."""
         if self._attached is not None and getattr(trace, "_TRACER_PROVIDER", trace) is None:
@@ -126,8 +136,18 @@ class Tracing:
             self._processor.adopt(span, exchange)
 
     def next_sequence(self) -> int:
-        """Return the running number of a record, from 1; take it when the request starts."""
-        return next(self._sequence)
+        """Return the running number of a record, from 1; take it when the request starts.
+
+        It is kept where a kill of the process does not lose it: each number is accounted for.
+        """
+        number = self._numbers.take()
+        if number == 1 and not self._is_closed:
+            self._writer.prepare()
+        return number
+
+    def skip_sequence(self) -> None:
+        """Take the number of a request that is not captured."""
+        self._numbers.lose("not_captured", (self.next_sequence(),))
 
     def register(self, composite: Registrable) -> None:
         """Send what *composite* is made of, once a process; again if it could not be spooled."""
@@ -158,7 +178,12 @@ class Tracing:
         if self._is_closed or not spans:
             return
         self._counts.add("captured_spans", len(spans))
-        self._writer.put(Item(spans=spans))
+        self._writer.put(Item(spans=spans, privacy=self.privacy))
+
+    def emit_content(self, held: Held) -> None:
+        """Queue content of a request, in a mode where it leaves the process."""
+        if not self._is_closed and self.privacy is not None:
+            self._writer.put(Item(privacy=self.privacy, held=held))
 
     def emit_request(self, record: RequestRecord, spans: Sequence[FinishedSpan]) -> None:
         """Queue the finished *record* and those of its *spans* that the configuration keeps."""
@@ -170,7 +195,7 @@ class Tracing:
         self._counts.add("captured_spans", len(spans))
         if len(kept) < len(spans):
             self._counts.add("spans_dropped_by_ratio", len(spans) - len(kept))
-        self._writer.put(Item(record=record, spans=kept))
+        self._writer.put(Item(record=record, spans=kept, privacy=self.privacy))
 
     def keyed_digest(self, text: str) -> str:
         """Return the keyed digest of *text*: comparable under the same key, not reversible."""
@@ -182,11 +207,24 @@ class Tracing:
 
         What remains stays in the spool and is delivered later, by this process or a next one.
         """
+        return bool(self._flush(timeout_s))
+
+    @fail_open
+    def _flush(self, timeout_s: float) -> bool:
         deadline = time.monotonic() + timeout_s
         if not self._writer.drain(timeout_s):
             return False
-        return self._shipper.flush(max(deadline - time.monotonic(), 0.0))
+        return bool(self._shipper.flush(max(deadline - time.monotonic(), 0.0)))
 
+    @fail_open
+    def hand_over(self) -> None:
+        """Spool everything and deliver within the configured grace: the process may end now."""
+        grace_s = self.config.exit_grace_s
+        deadline = time.monotonic() + grace_s
+        if self._writer.drain(max(grace_s, SPOOLING_S)):
+            self._shipper.flush(max(deadline - time.monotonic(), 0.0), is_patient=False)
+
+    @fail_open
     def shutdown(self) -> None:
         """Spool everything, deliver within the configured grace and stop."""
         with self._lock:
@@ -196,25 +234,34 @@ class Tracing:
         self._processor.is_closed = True
         grace_s = self.config.exit_grace_s
         deadline = time.monotonic() + grace_s
-        if self._writer.stop(max(grace_s, SPOOLING_S)):
+        is_spooled = self._writer.stop(max(grace_s, SPOOLING_S))
+        self._numbers.close(is_written=bool(is_spooled))
+        if is_spooled:
             self._shipper.flush(max(deadline - time.monotonic(), 0.0), is_patient=False)
+        self._shipper.leave(max(deadline - time.monotonic(), 0.0))
         self._shipper.stop()
-        self._spool.close()
+        if self._writer.has_ended:  # a disk may still hold it up: in files that nobody else may get
+            self._spool.close()
+            self._numbers.release()
 
     def stats(self) -> dict[str, int]:
         """Return the counters of every stop, and how much is under way."""
         return {
             **self._counts.values(),
             "capture_errors": BREAKER.errors,
+            "breaker_is_open": int(BREAKER.is_open),
+            "breaker_openings": BREAKER.openings,
+            "requests_not_captured": BREAKER.not_captured,
             "queue_length": self._writer.queue_length,
             "spool_undelivered_bytes": self._shipper.undelivered_bytes(),
+            "shipping_lag_ms": round(1000 * self._shipper.lag_s()),
         }
 
     def _key(self) -> DigestKey:
         key = self._digest_key
         if key is None:
             with self._lock:
-                key = self._digest_key = self._digest_key or load_digest_key(self.config)
+                key = self._digest_key = self._digest_key or load_in_time(self.config)
         return key
 
     def _private_provider(self) -> TracerProvider:
@@ -231,10 +278,25 @@ class Tracing:
                 self._private = provider
             return self._private
 
+    def _spooled(self) -> None:
+        """Note that something was written to the spool."""
+        self._numbers.show_life()
+        if not self._numbers.is_kept:
+            self._keep_numbers()
+        self._shipper.wake()
+
+    def _keep_numbers(self) -> None:
+        if not self._numbers.keep(self._spool.directory):
+            self._counts.add("numbers_not_kept")
+
+    def _lost_records(self, what: str, numbers: Sequence[int]) -> None:
+        self._numbers.lose(COUNTED_AS[what], numbers)
+
     def after_fork(self) -> None:
         """Start anew in the child: the parent keeps its queue, its spool and its threads."""
         self._spool.close()
         self._shipper.abandon()
+        self._numbers.abandon()
         was_closed = self._is_closed
         self._counts.forget()
         self._processor.forget()
@@ -263,7 +325,7 @@ def configure(**options: Any) -> Tracing:
         made = _current
     if before is not None:
         before.shutdown()
-    BREAKER.reset()
+    _reset_breaker(config)
     made.attach()
     return made
 
@@ -274,8 +336,25 @@ def current_tracing() -> Tracing:
     if _current is None:
         with _current_lock:
             if _current is None:
-                _current = Tracing(TracingConfig.from_environ(os.environ))
+                config = TracingConfig.from_environ(os.environ)
+                _current = Tracing(config)
+                _reset_breaker(config)
     return _current
+
+
+def skip_request() -> None:
+    """Take the number of a request that is not captured, so that a gap tells of it."""
+    BREAKER.not_captured += 1
+    if _current is not None:
+        _current.skip_sequence()
+
+
+def _reset_breaker(config: TracingConfig) -> None:
+    BREAKER.reset(
+        errors=config.breaker_errors,
+        window_s=config.breaker_window_s,
+        pause_s=config.breaker_pause_s,
+    )
 
 
 def _join(provider: Any, processor: AttributionProcessor) -> None:

@@ -30,6 +30,8 @@ class Counter(Protocol):
 
 def text(value: object, limit: int, counter: Counter) -> str:
     """Return *value* as text of at most *limit* characters that has a UTF-8 form."""
+    if type(value) is str and len(value) <= limit and value.isascii():
+        return value  # nearly always
     plain = value if type(value) is str else str(value)
     if len(plain) > limit:
         counter.truncated += 1
@@ -75,7 +77,7 @@ def facts(values: Mapping[Any, Any], counter: Counter, depth: int = 0) -> dict[s
 
 def plain(value: object, counter: Counter, depth: int = 0) -> Any:
     """Return *value* as one of JSON's types; what is none of them becomes its text."""
-    if value is None or isinstance(value, bool):
+    if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
         return text(str(value), MAX_TEXT, counter)

@@ -47,6 +47,7 @@ class AttributionProcessor(SpanProcessor):
         self._open: dict[int, _Open] = {}
         self.is_closed = False
 
+    @fail_open
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002 (the SDK's signature)
         """Stamp *span* if a request is open here."""
         exchange = current_exchange()
@@ -102,4 +103,4 @@ class AttributionProcessor(SpanProcessor):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Deliver what has been handed over so far."""
-        return self._force_flush(timeout_millis / 1000)
+        return bool(fail_open(self._force_flush)(timeout_millis / 1000))

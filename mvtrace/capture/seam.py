@@ -101,15 +101,17 @@ def _is_chosen(record: RequestRecord, ratio: float) -> bool:
 class Cleaned:
     """A span without content, and what had to be done for it."""
 
-    __slots__ = ("cut", "removed", "span")
+    __slots__ = ("cut", "removed", "span", "taken")
 
     def __init__(self, span: FinishedSpan) -> None:
         self.removed = 0
         self.cut = 0
+        self.taken: list[tuple[str, AttributeValue]] = []
+        """What was taken out, for the modes that keep it elsewhere."""
         if _is_clean(span):
             self.span = span
             return
-        attributes = self._attributes("", span.attributes)
+        attributes = self._attributes("", span.attributes, message=span.status_message)
         events = [
             event._replace(attributes=self._attributes(event.name, event.attributes))
             for event in span.events
@@ -117,14 +119,24 @@ class Cleaned:
         links = [
             link._replace(attributes=self._attributes("", link.attributes)) for link in span.links
         ]
-        self.span = span._replace(attributes=attributes, events=events, links=links)
+        self.span = span._replace(
+            attributes=attributes, events=events, links=links, status_message=""
+        )
 
-    def _attributes(self, event: str, attributes: Attributes) -> dict[str, AttributeValue]:
+    def _attributes(
+        self, event: str, attributes: Attributes, *, message: str = ""
+    ) -> dict[str, AttributeValue]:
         kept: dict[str, AttributeValue] = {}
         removed: list[str] = []
+        if message:
+            removed.append(content.STATUS_DESCRIPTION)
+            self.taken.append((content.STATUS_DESCRIPTION, message))
         for key, value in attributes.items():
             if content.is_event_content(event, key) if event else content.is_content(key):
                 removed.append(key)
+                self.taken.append((f"{event}/{key}" if event else key, value))
+            elif key in content.URL_KEYS and isinstance(value, str):
+                kept[key] = self._limited(content.plain_url(value))
             else:
                 kept[key] = self._limited(value)
         if removed:
@@ -141,7 +153,9 @@ class Cleaned:
 
 def _is_clean(span: FinishedSpan) -> bool:
     """Whether nothing is to be removed or cut: known without a copy for most spans."""
-    if span.events or span.links or not _has_no_content(tuple(span.attributes)):
+    if span.events or span.links or span.status_message:
+        return False
+    if not _has_no_content(tuple(span.attributes)):
         return False
     for value in span.attributes.values():
         if isinstance(value, (str, bytes)) and len(value) > MAX_VALUE_CHARACTERS:
@@ -152,7 +166,7 @@ def _is_clean(span: FinishedSpan) -> bool:
 @lru_cache(maxsize=1024)
 def _has_no_content(keys: tuple[str, ...]) -> bool:
     # Spans of one place in the code have the same keys: one look-up instead of one a key.
-    return not any(map(content.is_content, keys))
+    return not any(key in content.URL_KEYS or content.is_content(key) for key in keys)
 
 
 def _events(span: ReadableSpan) -> Sequence[SpanEvent]:

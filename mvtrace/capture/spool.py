@@ -33,6 +33,7 @@ LOGS: Final = 1
 SPANS: Final = 2
 LOCK_FILE: Final = "lock"
 POSITION_FILE: Final = "position"
+ANSWER_FILE: Final = "answer"
 SEGMENT_NAME: Final = re.compile(r"([0-9]{8})\.seg")
 QUARANTINE: Final = "quarantine"
 QUARANTINE_BYTES: Final = 64 << 20
@@ -148,8 +149,17 @@ class Spool:
     nothing.
     """
 
-    def __init__(self, root: Path, producer_id: str, resource: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        producer_id: str,
+        resource: Callable[[], bytes],
+        *,
+        owned: Callable[[Path], object] = str,
+    ) -> None:
+        """*owned* is called with the directory each time it was made and locked."""
         self.directory = root / producer_id
+        self._owned = owned
         self._root = root
         self._resource = resource
         self._lock = threading.Lock()
@@ -197,7 +207,7 @@ class Spool:
         return True
 
     def _start_segment(self) -> int:
-        self._own_directory()
+        self.own()
         self._segment += 1
         number = self._segment
         path = self.directory / segment_name(number)
@@ -215,7 +225,7 @@ class Spool:
             self._tail = Tail(number, len(header))
         return descriptor
 
-    def _own_directory(self) -> None:
+    def own(self) -> None:
         """Make sure that the directory is there and locked.
 
         It gets its name once it is locked, so that nobody can adopt it in between.
@@ -232,6 +242,7 @@ class Spool:
             raise BlockingIOError(f"another process holds {made}")
         if not is_there:
             made.rename(self.directory)
+        self._owned(self.directory)
 
     def _abandon_segment(self, descriptor: int) -> None:
         """Cut what a failed write left, and never append there again."""

@@ -9,45 +9,40 @@ frames stepped over and put aside, both counted; nothing else is ever skipped.
 from __future__ import annotations
 
 import os
-import zlib
+from io import FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import orjson
 
 from mvtrace.capture.counts import Counts
+from mvtrace.capture.number_pages import forget_page
+from mvtrace.capture.numbers import NUMBERS_FILE, Numbers
 from mvtrace.capture.spool import (
-    FRAME,
+    ANSWER_FILE,
     HEADER,
     LOCK_FILE,
     LOGS,
-    MAGIC,
-    MAX_FRAME_BYTES,
     POSITION_FILE,
     SPANS,
     Tail,
-    frame_crc,
     open_private,
     quarantine,
     segment_name,
     segment_numbers,
 )
+from mvtrace.capture.spool_frames import Frame, is_cut_header, read_resource, scan_frames
 
 MAX_RANGE_BYTES: Final = 4 << 20
 SIGNAL_NAMES: Final = {LOGS: "logs", SPANS: "traces"}
 _MAX_RESOURCE_BYTES: Final = 1 << 20
+_OTHER_FILES: Final = (
+    *(f"{POSITION_FILE}.new", POSITION_FILE, f"{NUMBERS_FILE}.new", NUMBERS_FILE, ANSWER_FILE),
+    LOCK_FILE,
+)
+"""Beside the segments; the lock goes last."""
 _HEAD_BYTES: Final = 4096
 """Of a segment: nearly every resource lies within, and a range is read often."""
-
-
-class Frame(NamedTuple):
-    """One frame of a segment."""
-
-    sequence: int
-    kind: int
-    body: bytes
-    end: int
-    """Offset behind it."""
 
 
 class Position(NamedTuple):
@@ -81,22 +76,17 @@ class Range(NamedTuple):
         return f"{self.spool_id}-{self.position.segment}-{first}-{last}-{SIGNAL_NAMES[kind]}"
 
 
-class _Scan(NamedTuple):
-    """What a piece of a segment holds."""
-
-    frames: tuple[Frame, ...]
-    corrupt: tuple[bytes, ...]
-    end: int
-    """Offset behind the last whole frame, corrupt or not."""
-
-
 class SpoolReader:
     """The reading end of one spool directory, used by one thread of the process that owns it."""
 
-    def __init__(self, directory: Path, counts: Counts) -> None:
+    def __init__(self, directory: Path, counts: Counts, numbers: Numbers | None = None) -> None:
+        """*numbers* are those of the producer that wrote here: they are told what is lost."""
         self.directory = directory
+        self._numbers = numbers
         self.position = _load_position(directory)
         self._counts = counts
+        self._put_aside_at: set[tuple[int, int]] = set()
+        """Where damage was counted already: a range is read for every try."""
 
     def next_range(self, tail: Tail | None) -> Range | None:
         """Return the range to deliver next; None if there is nothing.
@@ -141,12 +131,18 @@ class SpoolReader:
         if self.next_range(None) is not None:
             return False
         try:
-            for name in (f"{POSITION_FILE}.new", POSITION_FILE, LOCK_FILE):
+            for name in _OTHER_FILES:
                 (self.directory / name).unlink(missing_ok=True)
             self.directory.rmdir()
         except OSError:
             return not self.directory.exists()
+        forget_page(self.directory)
         return True
+
+    def lose(self, reason: str, count: int = 1) -> None:
+        """Note that *count* things spooled here never arrive."""
+        if self._numbers is not None:
+            self._numbers.lose(reason, count=count)
 
     def _next_in(self, number: int, limit: int | None) -> Range | None:
         """Return the next range of one segment, None once all before *limit* is delivered."""
@@ -155,32 +151,56 @@ class SpoolReader:
         ) as file:
             size = os.fstat(file.fileno()).st_size
             end = size if limit is None else min(limit, size)
-            resource = _read_resource(file.read(min(end, _HEAD_BYTES)))
-            if resource is None and end > _HEAD_BYTES:
-                file.seek(0)
-                resource = _read_resource(file.read(min(end, HEADER.size + _MAX_RESOURCE_BYTES)))
-            if resource is None:
-                self._torn(end)
+            if self.position.segment == number and self.position.offset >= end:
                 return None
-            position = self.position if self.position.segment == number else Position(number)
-            offset = position.offset or HEADER.size + len(resource)
-            while offset < end:
-                stop = position.end or min(end, offset + MAX_RANGE_BYTES)
-                file.seek(offset)
-                scan = _scan(file.read(stop - offset), offset)
-                if not position.end:
-                    self._put_aside(number, offset, scan.corrupt)
-                if scan.frames:
-                    position = Position(number, offset, scan.end, position.logs_end)
-                    if position != self.position:
-                        self._store(position)
-                    return Range(self.directory.name, resource, position, scan.frames)
-                if scan.end == offset:
-                    self._torn(end - offset)
-                    self._store(Position(number, end))
-                    return None
-                offset = scan.end
+            resource = self._resource_in(file, number, end=end)
+            return None if resource is None else self._range_in(file, number, resource, end=end)
+
+    def _resource_in(self, file: FileIO, number: int, *, end: int) -> bytes | None:
+        """Return the resource of the segment, None once the segment is given up without one."""
+        resource = read_resource(file.read(min(end, _HEAD_BYTES)))
+        if resource is None and end > _HEAD_BYTES:
+            file.seek(0)
+            resource = read_resource(file.read(min(end, HEADER.size + _MAX_RESOURCE_BYTES)))
+        if resource is None:
+            file.seek(0)
+            self._give_up_segment(number, file.read(end))
+        return resource
+
+    def _range_in(self, file: FileIO, number: int, resource: bytes, *, end: int) -> Range | None:
+        position = self.position if self.position.segment == number else Position(number)
+        offset = position.offset or HEADER.size + len(resource)
+        while offset < end:
+            stop = position.end or min(end, offset + MAX_RANGE_BYTES)
+            file.seek(offset)
+            data = file.read(stop - offset)
+            scan = scan_frames(data, offset)
+            self._put_aside(number, offset, scan.corrupt)
+            if scan.frames:
+                position = Position(number, offset, scan.end, position.logs_end)
+                if position != self.position:
+                    self._store(position)
+                return Range(self.directory.name, resource, position, scan.frames)
+            if scan.end == offset:
+                self._give_up_rest(number, data, offset, is_tail=stop == end)
+            offset = stop if scan.end == offset else scan.end
+            position = position._replace(end=0)
         return None
+
+    def _give_up_rest(self, number: int, data: bytes, offset: int, *, is_tail: bool) -> None:
+        """Count *data*, in which no frame is whole: a torn tail, or damage before other frames."""
+        if is_tail:
+            self._torn(len(data))
+            self._store(Position(number, offset + len(data)))
+        else:
+            self._put_aside(number, offset, (data,))
+
+    def _give_up_segment(self, number: int, data: bytes) -> None:
+        """Count a segment that does not tell whose it is, and keep it for a person to look at."""
+        self._torn(len(data))
+        if not is_cut_header(data):
+            quarantine(self.directory.parent, f"{self.directory.name}-{number}.seg", data)
+        self._store(Position(number, len(data)))
 
     def _segment_numbers(self) -> list[int]:
         try:
@@ -192,16 +212,20 @@ class SpoolReader:
         """Count the newest segment as lost if somebody has deleted it undelivered."""
         if (self.position.segment, self.position.offset) < tail:
             self._counts.add("spool_segments_missing")
+            self.lose("deleted")
             self.position = Position(tail.segment, tail.offset)
 
     def _torn(self, torn_bytes: int) -> None:
         if torn_bytes:
             self._counts.add("spool_torn_tails")
+            self.lose("damaged")
             self._counts.add("spool_torn_bytes", torn_bytes)
 
     def _put_aside(self, number: int, offset: int, corrupt: tuple[bytes, ...]) -> None:
-        if corrupt:
+        if corrupt and (number, offset) not in self._put_aside_at:
+            self._put_aside_at.add((number, offset))
             self._counts.add("spool_frames_corrupt", len(corrupt))
+            self.lose("damaged", len(corrupt))
             name = f"{self.directory.name}-{number}-{offset}.frames"
             quarantine(self.directory.parent, name, b"".join(corrupt))
 
@@ -232,33 +256,3 @@ def _load_position(directory: Path) -> Position:
     if all(type(number) is int and number >= 0 for number in position):
         return position
     return Position()
-
-
-def _read_resource(data: bytes) -> bytes | None:
-    """Return the resource's bytes of a segment that starts with *data*; None if it is damaged."""
-    if len(data) < HEADER.size:
-        return None
-    magic, length, crc = HEADER.unpack_from(data)
-    resource = data[HEADER.size : HEADER.size + length]
-    if magic != MAGIC or len(resource) != length or zlib.crc32(resource) != crc:
-        return None
-    return resource
-
-
-def _scan(data: bytes, offset: int) -> _Scan:
-    """Return the whole frames in *data*, which starts at *offset* of its segment."""
-    frames: list[Frame] = []
-    corrupt: list[bytes] = []
-    at = 0
-    while at + FRAME.size <= len(data):
-        length, crc, sequence, kind = FRAME.unpack_from(data, at)
-        stop = at + FRAME.size + length
-        if length > MAX_FRAME_BYTES or stop > len(data):
-            break
-        body = data[at + FRAME.size : stop]
-        if kind in SIGNAL_NAMES and frame_crc(sequence, kind, body) == crc:
-            frames.append(Frame(sequence, kind, body, offset + stop))
-        else:
-            corrupt.append(data[at:stop])
-        at = stop
-    return _Scan(tuple(frames), tuple(corrupt), offset + at)

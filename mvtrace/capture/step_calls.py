@@ -85,7 +85,7 @@ class RetrievalCall(Call):
         if hasattr(source, "current"):
             self._look(source)
         if self.query is not None:
-            self._input_digest = self.digest(self.query)
+            self._input_digest = self.digest(self.query, "query")
 
     @fail_open
     def _look(self, source: Any) -> None:
@@ -303,7 +303,7 @@ class ToolCall(Call):
     @fail_open
     def result(self, value: object) -> None:
         """Give what the tool returned: its keyed digest is kept."""
-        self._output_digest = self.digest(value)
+        self._output_digest = self.digest(value, "output")
 
     def returned(self, result: object) -> None:
         """Take what a decorated function returns as the result."""
@@ -313,7 +313,7 @@ class ToolCall(Call):
     def opened(self) -> None:
         """Keep the digest of the arguments."""
         if self.arguments is not None:
-            self._input_digest = self.digest(self.arguments)
+            self._input_digest = self.digest(self.arguments, "arguments")
 
     def span_name(self) -> str:
         """Return operation and tool, as OpenTelemetry names such spans."""
@@ -335,12 +335,12 @@ class PostprocessCall(Call):
     @fail_open
     def input(self, value: object) -> None:
         """Give what goes in: its keyed digest is kept."""
-        self._input_digest = self.digest(value)
+        self._input_digest = self.digest(value, "input")
 
     @fail_open
     def output(self, value: object) -> None:
         """Give what comes out: its keyed digest is kept."""
-        self._output_digest = self.digest(value)
+        self._output_digest = self.digest(value, "output")
 
     def returned(self, result: object) -> None:
         """Take what a decorated function returns as the output."""

@@ -15,12 +15,12 @@ from opentelemetry.trace import SpanKind
 
 from mvtrace.capture import plain
 from mvtrace.capture.context import current_exchange
-from mvtrace.capture.declared import Composite
+from mvtrace.capture.declared import NOTHING, Composite
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import BREAKER, fail_open
 from mvtrace.capture.incoming import read_mapping
 from mvtrace.capture.middleware import declared_in_force
-from mvtrace.capture.pipeline import current_tracing
+from mvtrace.capture.pipeline import current_tracing, skip_request
 from mvtrace.capture.watch import WATCH
 
 
@@ -73,11 +73,14 @@ class TaskRequest:
 
     @fail_open
     def _begin(self) -> None:
+        if BREAKER.is_open and BREAKER.refuses():
+            skip_request()
+            return
         tracing = current_tracing()
-        if BREAKER.is_open or tracing.config.disabled:
+        if tracing.config.disabled:
             return
         tracing.attach()
-        declared = declared_in_force(tracing, self._composite)
+        declared = declared_in_force(tracing, self._composite) or NOTHING
         exchange = RequestExchange(tracing, declared, arm=self._arm or tracing.config.arm)
         exchange.route = plain.text(self._route, plain.MAX_ID, exchange)
         outer = current_exchange()

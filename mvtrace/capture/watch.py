@@ -12,6 +12,8 @@ import threading
 import time
 from typing import Final, Protocol
 
+from mvtrace.capture.guard import fail_open
+
 STARTED_AFTER_NS: Final = 1_000_000_000
 INTERVAL_S: Final = 0.25
 IDLE_ROUNDS: Final = 40
@@ -45,20 +47,20 @@ class Watch:
         """Watch *exchange* no longer."""
         self._running.pop(id(exchange), None)
 
+    @fail_open
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._watch, name="mvtrace-watch", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._watch, name="mvtrace-watch", daemon=True)
+                thread.start()
+                self._thread = thread
 
     def _watch(self) -> None:
         idle = 0
         while idle < IDLE_ROUNDS:
             time.sleep(INTERVAL_S)
             idle = 0 if self._running else idle + 1
-            self.sweep(time.time_ns() - STARTED_AFTER_NS)
+            fail_open(self.sweep)(time.time_ns() - STARTED_AFTER_NS)
         with self._lock:
             self._thread = None
         if self._running:  # one came in between the last look and the end

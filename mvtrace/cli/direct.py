@@ -14,7 +14,7 @@ from mvtrace.cli.errors import ExtraMissingError
 from mvtrace.explain.explainer import explain
 
 try:
-    from mvtrace.store.filters import parse_filter
+    from mvtrace.store.filters import parse_filter, parse_gap_filter
     from mvtrace.store.migrations import migrate
     from mvtrace.store.opening import open_store
     from mvtrace.store.reader import Reader
@@ -41,6 +41,13 @@ class DirectStore:
         with open_store(self._dsn, read_only=True) as store:
             found = Reader(store, self._project).find(wanted)
         return {"requests": found, "limit": wanted.limit}
+
+    def gaps(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the gaps that a filter lets through."""
+        wanted = parse_gap_filter(texts, now_ms=time.time_ns() // 1_000_000)
+        with open_store(self._dsn, read_only=True) as store:
+            found = Reader(store, self._project).gaps.find(wanted)
+        return {"gaps": found, "limit": wanted.limit}
 
     def sql(self, statement: str, output: str) -> tuple[bytes, str]:
         """Return the result of *statement* in the format *output*."""

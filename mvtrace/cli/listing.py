@@ -23,6 +23,11 @@ _FORMATS: Final = {
     "parquet": "Parquet",
 }
 _COLUMNS: Final = ("request", "time", "route", "status", "took", "version", "arm", "drift")
+_GAP_COLUMNS: Final = (
+    *("missing", "service", "environment", "after (UTC)", "before (UTC)", "reason", "producer"),
+    "numbers",
+)
+_MAX_RANGES: Final = 3
 _SHORT_WAIT_S: Final = 0.05
 
 
@@ -52,6 +57,37 @@ def requests_words(found: Mapping[str, Any], *, as_json: bool) -> str:
     if len(requests) == found["limit"]:
         table += f"\n(the newest {found['limit']:,}; --limit shows more)\n"
     return table
+
+
+def gaps_words(found: Mapping[str, Any], *, as_json: bool) -> str:
+    """Return a list of gaps."""
+    if as_json:
+        return json.dumps(found, indent=2) + "\n"
+    gaps = found["gaps"]
+    if not gaps:
+        return "No record is known to be missing.\n"
+    table = table_text(_GAP_COLUMNS, [_gap_row(one) for one in gaps])
+    if len(gaps) == found["limit"]:
+        table += f"\n(the latest {found['limit']:,}; --limit shows more)\n"
+    return table
+
+
+def _gap_row(gap: Mapping[str, Any]) -> list[str]:
+    ranges = ", ".join(
+        str(first) if first == last else f"{first}-{last}"
+        for first, last in gap["missing_ranges"][:_MAX_RANGES]
+    )
+    more = ", …" if len(gap["missing_ranges"]) > _MAX_RANGES else ""
+    return [
+        f"{gap['missing']:,}",
+        inert(gap["service"]),
+        inert(gap["environment"]),
+        inert((gap["started_after"] or "")[:19]).replace("T", " "),
+        inert((gap["started_before"] or "")[:19]).replace("T", " "),
+        inert(gap["reason"]),
+        inert(gap["producer_id"]),
+        ranges + more or "filled",
+    ]
 
 
 def sql_format(form: str, *, header: bool) -> str:

@@ -15,8 +15,10 @@ from typing import Any
 
 import click
 
-from mvtrace.cli import listing, sources
+from mvtrace.cli import listing, operations, sources
+from mvtrace.cli.erase import content, erase
 from mvtrace.cli.errors import CommandLineError, ExtraMissingError
+from mvtrace.cli.keys import keys
 from mvtrace.cli.text import error_text
 from mvtrace.errors import MvtraceError
 from mvtrace.version import __version__
@@ -91,6 +93,26 @@ def find(*, url: str | None, store: str | None, as_json: bool, **wanted: Any) ->
     listing.write(listing.requests_words(found, as_json=as_json))
 
 
+@cli.command(epilog="Example: mvtrace gaps --since 1d --service support")
+@click.option("--since", metavar="TIME", help="2026-08-22T11:00 (UTC), or 15m, 6h, 7d back.")
+@click.option("--until", metavar="TIME", help="As --since.")
+@click.option("--service")
+@click.option("--environment")
+@click.option("--all", "everything", is_flag=True, help="Also gaps that late records have filled.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True)
+@URL
+@STORE
+def gaps(
+    *, url: str | None, store: str | None, as_json: bool, everything: bool, **wanted: Any
+) -> None:
+    """List records that processes numbered and that never came, the latest first."""
+    texts = {key: str(value) for key, value in wanted.items() if value is not None}
+    texts |= {"all": "1"} if everything else {}
+    found = sources.source_of(url, store).gaps(texts)
+    listing.write(listing.gaps_words(found, as_json=as_json))
+
+
 @cli.command(
     epilog='Example: mvtrace sql "SELECT composite_version, count() FROM requests GROUP BY 1"'
 )
@@ -113,6 +135,72 @@ def sql(query: str, url: str | None, store: str | None, form: str, *, header: bo
     listing.write_result(
         body, form=form, expected=listing.sql_format(form, header=header), got=output
     )
+
+
+@cli.command(epilog="Example: mvtrace status --url http://127.0.0.1:4318")
+@URL
+@click.option(
+    "--spool",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Read this spool folder; without --url nothing else.  [MVTRACE_SPOOL_DIR]",
+)
+@click.option("--json", "as_json", is_flag=True)
+def status(*, url: str | None, spool: Path | None, as_json: bool) -> None:
+    """Say how the collector and the spool folders of this host are.
+
+    Exit codes: 0 healthy, 1 something is wrong, 3 no collector answers.
+    """
+    found, code = operations.status(url, spool)
+    listing.write(operations.words(found, as_json=as_json))
+    sys.exit(code)
+
+
+@cli.command(epilog="Example: mvtrace verify --since 7d --repair")
+@click.option(
+    "--since", metavar="TIME", default="", help="Only what is newer: 7d, 2026-08-22T11:00."
+)
+@click.option("--repair", is_flag=True, help="Write derived rows anew; records never change.")
+@click.option("--json", "as_json", is_flag=True)
+@URL
+@STORE
+def verify(**options: Any) -> None:
+    """Recompute what is stored: digests, columns, aliases, counts; list gaps and damage.
+
+    Exit codes: 0 everything holds, 1 a check failed, 3 store or collector unreachable.
+    """
+    url, store = options.pop("url"), options.pop("store")
+    text, code = operations.verify(url, store, **options)
+    listing.write(text)
+    sys.exit(code)
+
+
+@cli.command(epilog="Example: mvtrace watch --interval 10s --for 10m")
+@URL
+@click.option("--interval", metavar="TIME", default="10s", show_default=True)
+@click.option("--for", "length", metavar="TIME", help="How long; without it until a signal.")
+@click.option(
+    "--patience",
+    metavar="TIME",
+    default="60s",
+    show_default=True,
+    help="A request not explained by then is missing.",
+)
+@click.option("--project", metavar="NAME", help="Where the requests go.  [mvtrace-watch]")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="What was sent is remembered here, for later runs.",
+)
+@click.option("--metrics-port", type=click.IntRange(0, 65_535), metavar="PORT")
+@click.option("--json", "as_json", is_flag=True, help="One object a round, then the summary.")
+def watch(*, url: str | None, folder: Path | None, **options: Any) -> None:
+    """Send requests of its own, have them explained, compare: the continuous self-check.
+
+    What earlier runs sent is looked at again. Exit codes: 0 all is well, 1 it is not.
+    """
+    sys.exit(operations.watch(url, folder, **options))
 
 
 @cli.command(epilog="Example: mvtrace migrate --store chdb:///var/lib/mvtrace")
@@ -141,7 +229,18 @@ def migrate(store: str) -> None:
     metavar="DIR",
     help="Where the inbox lies, by default beside the store.",
 )
-@click.option("--allow-remote", is_flag=True, help="Listen on more than loopback without a key.")
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Serve HTTPS with this certificate (PEM).  [MVTRACE_TLS_CERT]",
+)
+@click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="Its private key.")
+@click.option(
+    "--allow-remote",
+    is_flag=True,
+    help="Listen on more than loopback without TLS or keys: behind a proxy that has both.",
+)
 def collector(**options: Any) -> None:
     """Take OpenTelemetry traces and logs, store them, answer questions."""
     try:
@@ -149,8 +248,12 @@ def collector(**options: Any) -> None:
         from mvtrace_collector.config import CollectorConfig  # noqa: PLC0415
     except ImportError as error:
         raise ExtraMissingError("embedded", str(error)) from error
+    environ = dict(os.environ)
+    for name in ("tls_cert", "tls_key"):
+        if path := options.pop(name):
+            environ[f"MVTRACE_{name.upper()}"] = str(path)
     given = {key: value for key, value in options.items() if value}
-    serve(CollectorConfig.from_environ(**given))
+    serve(CollectorConfig.from_environ(environ=environ, **given))
 
 
 @cli.command(epilog="Example: mvtrace demo --requests 100")
@@ -164,6 +267,11 @@ def demo(*, requests: int, as_json: bool, serve: bool) -> None:
     except ImportError as error:
         raise ExtraMissingError("demo", str(error)) from error
     sys.exit(run(requests=requests, as_json=as_json, serve=serve))
+
+
+cli.add_command(keys)
+cli.add_command(erase)
+cli.add_command(content)
 
 
 @cli.command()

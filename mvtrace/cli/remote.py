@@ -9,7 +9,8 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -19,10 +20,13 @@ from mvtrace.errors import CollectorUnreachableError, ConfigurationError
 DEFAULT_URL: Final = "http://127.0.0.1:4318"
 TIMEOUT_S: Final = 35.0
 """Longer than any wait the collector does for us."""
+LONG_TIMEOUT_S: Final = 900.0
+"""Between two lines of a verification: one line may stand for a pass over a whole table."""
 
 _STORE_ERROR: Final = re.compile(r"^Code: \d+\. DB::Exception: ")
 _REFUSED: Final = "(ACCESS_DENIED)"
 _OK: Final = 200
+_CREATED: Final = 201
 _SERVER_ERROR: Final = 500
 _NOT_FOUND: Final = 404
 
@@ -54,6 +58,25 @@ class Collector:
         """Return the requests that a filter lets through."""
         return self._json("/api/v1/requests", {**texts, **self._project})
 
+    def status(self) -> dict[str, Any]:
+        """Return what the collector says of itself."""
+        return self._json("/api/v1/status", {})
+
+    def verification(self, *, since: str, repair: bool) -> Iterator[dict[str, Any]]:
+        """Yield the lines of a verification of the collector's store."""
+        asked = json.dumps({"since": since, "repair": repair}).encode()
+        path = "/api/v1/verification"
+        headers = {"Content-Type": "application/json"}
+        with self._answered("POST", path, asked, headers, timeout_s=LONG_TIMEOUT_S) as reply:
+            if reply.status != _OK:
+                raise _reported(reply.status, reply.read(), self._url + path)
+            for line in reply:
+                yield dict(json.loads(line))
+
+    def gaps(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the gaps that a filter lets through."""
+        return self._json("/api/v1/gaps", {**texts, **self._project})
+
     def sql(self, statement: str, output: str) -> tuple[bytes, str]:
         """Return the result of *statement* and its format: *output*, unless it names one."""
         query = {"default_format": output, **self._project}
@@ -62,9 +85,21 @@ class Collector:
             raise _reported(status, body, f"{self._url}/sql")
         return body, headers.get("X-ClickHouse-Format", output)
 
-    def _json(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-        status, _, body = self._ask("GET", path, query, None)
-        if status != _OK:
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Return the JSON at *path*."""
+        return self._json(path, query or {})
+
+    def post(
+        self, path: str, document: Mapping[str, Any], query: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Send *document* as JSON; return the answer."""
+        return self._json(path, query or {}, json.dumps(document).encode())
+
+    def _json(
+        self, path: str, query: Mapping[str, str], document: bytes | None = None
+    ) -> dict[str, Any]:
+        status, _, body = self._ask("GET" if document is None else "POST", path, query, document)
+        if status not in (_OK, _CREATED):
             raise _reported(status, body, self._url + path)
         try:
             return dict(json.loads(body))
@@ -74,13 +109,26 @@ class Collector:
     def _ask(
         self, method: str, path: str, query: Mapping[str, str], body: bytes | None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=TIMEOUT_S)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        try:
-            connection.request(method, f"{self._path}{path}?{urlencode(query)}", body, headers)
-            reply = connection.getresponse()
+        with self._answered(method, f"{path}?{urlencode(query)}", body, {}) as reply:
             return reply.status, reply.headers, reply.read()
+
+    @contextmanager
+    def _answered(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Give the answer to a request while it is read."""
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=timeout_s)
+        key = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        try:
+            connection.request(method, f"{self._path}{target}", body, {**key, **headers})
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise CollectorUnreachableError(self._url, reason) from error

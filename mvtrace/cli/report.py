@@ -82,7 +82,9 @@ def _sections(explanation: Json) -> Iterator[Section]:
 
 def _head(explanation: Json) -> tuple[str, ...]:
     """Return the parts of the line about the request."""
-    state = "still running" if explanation["state"] == "started" else explanation["outcome"]
+    is_cut_off = any(one["code"] == "request_cut_off" for one in explanation["findings"])
+    running = "never finished" if is_cut_off else "still running"
+    state = running if explanation["state"] == "started" else explanation["outcome"]
     status = explanation["status_code"]
     return tuple(
         part

@@ -20,7 +20,17 @@ class Source(Protocol):
 
     def requests(self, texts: Mapping[str, str]) -> dict[str, Any]: ...
 
+    def gaps(self, texts: Mapping[str, str]) -> dict[str, Any]: ...
+
     def sql(self, statement: str, output: str) -> tuple[bytes, str]: ...
+
+
+def collector_at(url: str | None, *, project: str | None = None) -> Collector:
+    """Return the collector at *url*, else the one of MVTRACE_URL, else the one of this host."""
+    key = os.environ.get("MVTRACE_API_KEY") or None
+    return Collector(
+        url or os.environ.get("MVTRACE_URL") or DEFAULT_URL, api_key=key, project=project
+    )
 
 
 def source_of(url: str | None, store: str | None) -> Source:

@@ -11,7 +11,6 @@ and threads.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from importlib.metadata import version
 from typing import Any, Final, Self
 
 from mvtrace.components.fingerprint import (
@@ -74,10 +73,12 @@ class UsearchIndex:
 
     def describe(self) -> Mapping[str, Any]:
         """Return the library's version and the settings that decide what a search finds."""
+        from importlib import metadata  # noqa: PLC0415 (7 ms of an import)
+
         index = self._index
         return {
             "library": "usearch",
-            "library_version": version("usearch"),
+            "library_version": metadata.version("usearch"),
             "dtype": _name(index.dtype),
             "multi": bool(index.multi),
             "connectivity": int(index.connectivity),

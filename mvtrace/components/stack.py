@@ -11,7 +11,6 @@ import platform
 import re
 import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,12 +81,14 @@ def _text(path: Path) -> str:
 
 
 def _installed(draft: Draft, packages: Iterable[str]) -> dict[str, str]:
+    from importlib import metadata  # noqa: PLC0415 (7 ms of an import)
+
     listed = [packages] if isinstance(packages, str) else list(packages)
     versions = {}
     for package in listed:
         try:
-            versions[re.sub(r"[-_.]+", "-", package).lower()] = version(package)
-        except (PackageNotFoundError, ValueError, TypeError) as error:
+            versions[re.sub(r"[-_.]+", "-", package).lower()] = metadata.version(package)
+        except (metadata.PackageNotFoundError, ValueError, TypeError) as error:
             raise draft.error(
                 f"its package {package!r} is not installed.",
                 hint="Name distributions as 'pip list' shows them, not modules.",

@@ -55,9 +55,18 @@ CODES: Final[dict[str, Code]] = {
     "registration_refused": Code("error", "observed", "a part of this state was turned away"),
     "foreign_trace": Code("warning", "inferred", "the sender knows nothing of mvtrace"),
     "request_unfinished": Code("warning", "missing", "only the request's start is recorded"),
+    "request_cut_off": Code(
+        "warning", "inferred", "the request's process ended before the request did"
+    ),
     "request_failed": Code("warning", "observed", "the request did not end well"),
     "capture_errors": Code("warning", "missing", "the tracing of this request had errors"),
+    "records_lost": Code(
+        "info", "missing", "records of the same process are missing near this one"
+    ),
     "capture_dropped": Code("warning", "missing", "capture dropped or cut evidence"),
+    # Its content
+    "content_kept": Code("info", "observed", "content of the request is stored apart"),
+    "content_erased": Code("info", "observed", "content of the request was erased, by whom"),
     # Its spans, ids and neighbours
     "spans_missing": Code("info", "missing", "calls or parents without a stored span"),
     "spans_none": Code("info", "missing", "no span of the request is stored"),

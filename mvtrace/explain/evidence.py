@@ -8,11 +8,12 @@ know which further rows to fetch (:attr:`Evidence.changes`, :func:`content_diges
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from mvtrace.explain.gaps import Gap, ProducerEnd
 from mvtrace.explain.states import (
     Change,
     Manifest,
@@ -153,6 +154,38 @@ class QuarantineNote:
     received_at: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadNote:
+    """That content of the request is kept, and how; never the content."""
+
+    kind: str
+    digest: str
+    mode: str
+    subject: str
+    bytes: int
+    is_cut: bool
+    redactions: Mapping[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {**asdict(self), "redactions": dict(self.redactions)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureNote:
+    """That the request's content was erased."""
+
+    subject: str
+    erased_at: int
+    """Unix nanoseconds."""
+    erased_by: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {**asdict(self), "erased_at": time_text(self.erased_at)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
     """All of it; absent things are None or empty."""
@@ -170,6 +203,8 @@ class Evidence:
     components: Mapping[str, bytes] = field(default_factory=dict)
     """Bodies of the request's components by digest."""
     contents: Mapping[str, ContentCheck] = field(default_factory=dict)
+    payloads: tuple[PayloadNote, ...] = ()
+    erasures: tuple[ErasureNote, ...] = ()
     quarantine: tuple[QuarantineNote, ...] = ()
     shared_ids: tuple[SharedId, ...] = ()
     parent: RequestHead | None = None
@@ -178,6 +213,10 @@ class Evidence:
     """Where a cached answer came from, nearest first; the last is what really spoke."""
     recent: tuple[RequestRecord, ...] = ()
     """Newest finished records of the same service and environment, newest first."""
+    gaps: tuple[Gap, ...] = ()
+    """Records of the same producer that are missing near this one."""
+    producer_end: ProducerEnd | None = None
+    """How the producer ended, where the request did not finish before."""
     first_seen: Mapping[str, int] = field(default_factory=dict)
     """When a request first ran with a digest (or served model name), after this one."""
 

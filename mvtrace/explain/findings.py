@@ -6,12 +6,14 @@ What is absent is always a finding, never an exception.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from mvtrace.digest import RECORD_DOMAIN, digest_of
 from mvtrace.explain.codes import counted, finding
-from mvtrace.explain.evidence import Evidence, RequestHead, StoredRecord
+from mvtrace.explain.evidence import Evidence, RequestHead, StoredRecord, time_text
 from mvtrace.explain.explanation import Finding, short
+from mvtrace.explain.gaps import ProducerEnd
 from mvtrace.records import SCHEMA_VERSION, CaptureReport, RequestRecord
 
 
@@ -23,13 +25,15 @@ def request_findings(evidence: Evidence) -> Iterator[Finding]:
         yield from _stored_record(evidence.record)
     record = evidence.own
     if record:
-        yield from _outcome(record)
+        yield from _outcome(record, evidence.producer_end)
         yield from _capture(record.capture)
+    yield from _content(evidence)
     yield from _quarantine(evidence)
     yield from _cache(evidence)
     yield from _spans(evidence)
     yield from _ids(evidence)
     yield from _family(evidence, record)
+    yield from _gaps(evidence)
 
 
 def _without_record(evidence: Evidence) -> Iterator[Finding]:
@@ -70,8 +74,20 @@ def _stored_record(stored: StoredRecord) -> Iterator[Finding]:
         )
 
 
-def _outcome(record: RequestRecord) -> Iterator[Finding]:
-    if record.state == "started":
+def _gaps(evidence: Evidence) -> Iterator[Finding]:
+    for gap in evidence.gaps:
+        yield finding("records_lost", gap.sentence(), **gap.to_dict())
+
+
+def _outcome(record: RequestRecord, end: ProducerEnd | None) -> Iterator[Finding]:
+    if record.state == "started" and end is not None:
+        yield finding(
+            "request_cut_off",
+            f"Only the start of this request is recorded. {end.sentence()}",
+            producer_id=end.producer_id,
+            state=end.state,
+        )
+    elif record.state == "started":
         yield finding(
             "request_unfinished",
             "Only the start of this request is recorded: it still runs, or its process died.",
@@ -112,6 +128,32 @@ def _capture(report: CaptureReport | None) -> Iterator[Finding]:
             spans_dropped=report.spans_dropped,
             calls_dropped=report.calls_dropped,
             truncated=report.truncated,
+        )
+
+
+def _content(evidence: Evidence) -> Iterator[Finding]:
+    """Yield what is kept of prompts and answers, and what was erased; never a word of them."""
+    if evidence.payloads:
+        modes = {"full": "encrypted", "redacted": "redacted"}
+        how = " and ".join(sorted({modes.get(one.mode, one.mode) for one in evidence.payloads}))
+        rules: Counter[str] = Counter()
+        for one in evidence.payloads:
+            rules.update(one.redactions)
+        listed = ", ".join(f"{rule} {count}" for rule, count in sorted(rules.items()))
+        yield finding(
+            "content_kept",
+            f"{counted(len(evidence.payloads), 'text')} of this request kept, {how}"
+            + (f"; taken out: {listed}." if listed else "."),
+            contents=[one.to_dict() for one in evidence.payloads],
+            redactions=dict(rules),
+        )
+    for erasure in evidence.erasures:
+        why = f" ({erasure.reason})" if erasure.reason else ""
+        yield finding(
+            "content_erased",
+            f"Its content was erased on {time_text(erasure.erased_at)} by "
+            f"{erasure.erased_by}{why}; what is shown here is what remains as evidence.",
+            **erasure.to_dict(),
         )
 
 

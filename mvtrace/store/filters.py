@@ -31,6 +31,8 @@ KEYS: Final = (
     "limit",
 )
 
+GAP_KEYS: Final = ("since", "until", "service", "environment", "all", "limit")
+
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BACK: Final = re.compile(r"(\d{1,6})([smhdw])")
 _VERSION: Final = re.compile(r"[0-9a-f]{8,64}")
@@ -79,6 +81,42 @@ def parse_filter(texts: Mapping[str, str], *, now_ms: int) -> RequestFilter:
         errors=_FLAGS[error.lower()],
         conversation=texts.get("conversation") or None,
         arm=texts.get("arm") or None,
+        limit=_limit(texts.get("limit")),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapFilter:
+    """Which gaps to list; None: any."""
+
+    since_ms: int = 0
+    until_ms: int = _MAX_MS
+    service: str | None = None
+    environment: str | None = None
+    filled_too: bool = False
+    """Also those all of whose records came late."""
+    limit: int = DEFAULT_LIMIT
+
+
+def parse_gap_filter(texts: Mapping[str, str], *, now_ms: int) -> GapFilter:
+    """Return the filter that *texts* by key ask for.
+
+    Raises:
+        FilterError: a key or a value means nothing.
+
+    """
+    for key in texts:
+        if key not in GAP_KEYS:
+            raise FilterError(key, texts[key], f"keys are {', '.join(GAP_KEYS)}")
+    everything = texts.get("all", "")
+    if everything.lower() not in _FLAGS:
+        raise FilterError("all", everything, "it is 1 or 0")
+    return GapFilter(
+        since_ms=_time("since", texts.get("since"), now_ms, default=0),
+        until_ms=_time("until", texts.get("until"), now_ms, default=_MAX_MS),
+        service=texts.get("service") or None,
+        environment=texts.get("environment") or None,
+        filled_too=_FLAGS[everything.lower()],
         limit=_limit(texts.get("limit")),
     )
 

@@ -9,41 +9,51 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 from mvtrace.explain.evidence import (
+    ErasureNote,
     Evidence,
+    PayloadNote,
+    QuarantineNote,
     RequestHead,
     SharedId,
+    StoredEvent,
     StoredRecord,
     StoredSpan,
     content_digests,
 )
+from mvtrace.explain.gaps import Gap, ProducerEnd
 from mvtrace.ids import format_uuid7, unix_ms_of
 from mvtrace.records import RequestRecord
 from mvtrace.semconv import (
     ALIAS_RESPONSE_ID,
+    ALIAS_SUBJECT,
     ALIAS_TRACE_ID,
     EVENT_COMPONENT,
     EVENT_COMPOSITE,
     EVENT_CONTENT,
 )
 from mvtrace.store import rows
+from mvtrace.store.gaps import Gaps
+from mvtrace.store.memory import Memory
 from mvtrace.store.registry import Registry
 from mvtrace.store.request_ids import Alias
 from mvtrace.store.siphash import siphash64
+from mvtrace.store.span_rows import stored_spans
 from mvtrace.store.statements import Statements
 
 MAX_SPANS: Final = 2_000
-RECENT: Final = 16
-"""How many of the newest requests tell what serves now: one of them will have asked each index."""
-MAX_SERVICES: Final = 1_000
-"""Services whose newest requests are remembered."""
 MAX_HOPS: Final = 8
 """How far an answer made from a cached answer made from a cached answer is followed."""
 
 MAX_RELATED: Final = 200
 """Requests of one trace that are looked at."""
+SHARED_DAYS: Final = 7
+"""How far from a request others that share an id with it are looked for."""
+MAX_SHARED: Final = 400
+"""Rows that share an id with a request; the ids of its trace are looked at apart beyond that."""
 
 CHILD_SKEW_MS: Final = 2_000
 """Clocks of calling and called hosts may differ by this much."""
@@ -55,23 +65,45 @@ _WORKERS: Final = ThreadPoolExecutor(4, thread_name_prefix="mvtrace-read")
 """Runs queries beside one another; tasks are single look-ups and never wait for each other."""
 
 
+class _Spans(NamedTuple):
+    """The spans under one id, and whether more are stored than were fetched."""
+
+    spans: tuple[StoredSpan, ...]
+    is_cut: bool
+
+
 class Gathering:
     """Fetches evidence, one request at a time; safe for several threads."""
 
-    def __init__(self, statements: Statements) -> None:
+    def __init__(self, statements: Statements, gaps: Gaps, memory: Memory) -> None:
         self._run = statements.run
+        self._gaps = gaps
+        self._memory = memory
         self._registry = Registry(statements)
-        self._recent_from: dict[tuple[str, str], str] = {}
 
     def evidence(self, request_id: str) -> Evidence | None:
         """Return everything stored about *request_id*, or None where nothing is."""
-        core = self._core(request_id)
-        if core is None:
+        spans_later = _WORKERS.submit(self._spans, request_id)
+        events_later = _WORKERS.submit(self._events, request_id)
+        record = self._stored_record(request_id)
+        core = Evidence(request_id=request_id, record=record)
+        if core.own is None:  # its spans have to tell what else to look for
+            core = _with_spans(core, spans_later.result())
+        if core.record is None and not core.spans:
             return None
         shared_later = _WORKERS.submit(self._shared, core)
         recent_later = _WORKERS.submit(self._recent, core)
-        found = self._with_notes(self._with_registry(core))
-        found = self._with_now(dataclasses.replace(found, recent=recent_later.result()))
+        gaps_later = _WORKERS.submit(self._gaps_near, core)
+        children = self._called(core)
+        core = _with_spans(core, spans_later.result())
+        found = dataclasses.replace(
+            self._with_registry(core),
+            events=events_later.result(),
+            **self._content(core),
+            children=children,
+            recent=recent_later.result(),
+        )
+        found = self._with_now(dataclasses.replace(found, quarantine=self._quarantined(found)))
         shared = shared_later.result()
         found, heads = self._united(found, shared)
         parent = found.own.parent_request_id if found.own else None
@@ -80,6 +112,8 @@ class Gathering:
             parent=heads.get(parent or ""),
             shared_ids=_unrelated(shared, found, heads),
             origins=self._origins(found),
+            gaps=gaps_later.result(),
+            producer_end=self._producer_end(core),
         )
         if found.changes:
             found = dataclasses.replace(found, first_seen=self._first_seen(found))
@@ -109,31 +143,35 @@ class Gathering:
     def _core(self, request_id: str) -> Evidence | None:
         """Return record and spans alone."""
         record_later = _WORKERS.submit(self._stored_record, request_id)
-        spans, cut = self._spans(request_id)
+        spans = self._spans(request_id)
         record = record_later.result()
-        if record is None and not spans:
+        if record is None and not spans.spans:
             return None
-        return Evidence(request_id=request_id, record=record, spans=spans, spans_cut=cut)
+        return _with_spans(Evidence(request_id=request_id, record=record), spans)
 
     def _stored_record(self, request_id: str) -> StoredRecord | None:
         found = self._run("request_record", request_id=hexadecimal(request_id))
         return rows.stored_record(found.rows)
 
-    def _spans(self, request_id: str) -> tuple[tuple[StoredSpan, ...], bool]:
+    def _spans(self, request_id: str) -> _Spans:
         limit = 2 * MAX_SPANS  # until they are merged, spans sent twice have two rows
         found = self._run("request_spans", request_id=hexadecimal(request_id), limit=limit)
-        spans = rows.stored_spans(found.dicts(), request_id)
+        spans = stored_spans(found.rows, request_id)
         is_cut = len(spans) > MAX_SPANS or len(found.rows) == limit
-        return tuple(spans[:MAX_SPANS]), is_cut
+        return _Spans(tuple(spans[:MAX_SPANS]), is_cut)
 
     def _shared(self, found: Evidence) -> dict[Alias, list[str]]:
-        """Return other requests that carry each of the request's other ids, newest first."""
+        """Return requests of about its time that carry the request's other ids, newest first."""
         own = _other_ids(found)
         if not own:
             return {}
-        traces = [siphash64(alias.value) for alias in own if alias.kind == ALIAS_TRACE_ID]
-        hashes = [siphash64(alias.value) for alias in own if alias.kind != ALIAS_TRACE_ID]
-        carried = self._run("shared_aliases", trace_hash=sum(traces[:1]), hashes=hashes).rows
+        asked = {"months": months_around(found.request_id), "limit": MAX_SHARED}
+        hashes = [siphash64(alias.value) for alias in own]
+        carried = self._run("shared_aliases", hashes=hashes, **asked).rows
+        if len(carried) == MAX_SHARED:  # an id that very many carry may have crowded out the trace
+            traces = [siphash64(alias.value) for alias in own if alias.kind == ALIAS_TRACE_ID]
+            first = self._run("shared_aliases", hashes=traces, **asked).rows
+            carried = [*first, *carried]
         shared: dict[Alias, set[str]] = {}
         for kind, value, raw in carried:
             if Alias(kind, value) in own:
@@ -145,27 +183,28 @@ class Gathering:
         }
 
     def _recent(self, found: Evidence) -> tuple[RequestRecord, ...]:
-        """Return the newest records of the same service and environment.
-
-        Where they were found last time, newer ones can only have been added: it is read from there.
-        """
+        """Return the newest records of the same service and environment, from this request on."""
         record = found.own
         if record is None:
             return ()
-        where = (record.service or "", record.environment or "")
-        result = self._run(
-            "recent_records",
-            request_id=hexadecimal(max(found.request_id, self._recent_from.get(where, ""))),
-            service=where[0],
-            environment=where[1],
-            limit=2 * RECENT,
+        return rows.telling_records(
+            self._memory.newest_records(
+                record.service or "", record.environment or "", found.request_id
+            )
         )
-        bodies = rows.newest_records(result.rows)[:RECENT]
-        if len(bodies) == RECENT:
-            if len(self._recent_from) >= MAX_SERVICES:
-                self._recent_from.clear()
-            self._recent_from[where] = rows.record_id(bodies[-1])
-        return rows.telling_records(bodies)
+
+    def _gaps_near(self, found: Evidence) -> tuple[Gap, ...]:
+        record = found.own
+        if record is None:
+            return ()
+        return self._gaps.near(record.producer_id, unix_ms_of(found.request_id))
+
+    def _producer_end(self, found: Evidence) -> ProducerEnd | None:
+        """Return how the producer of a request ended that has not finished."""
+        record = found.own
+        if record is None or record.state != "started":
+            return None
+        return self._gaps.end_of(record.producer_id)
 
     def _with_registry(self, found: Evidence) -> Evidence:
         """Return *found* with its composite and components, content hashed again."""
@@ -203,32 +242,54 @@ class Gathering:
             dataclasses.replace(
                 found,
                 united_ids=united,
-                spans=(*found.spans, *(span for spans, _ in more for span in spans)),
-                spans_cut=found.spans_cut or any(cut for _, cut in more),
+                spans=(*found.spans, *(span for one in more for span in one.spans)),
+                spans_cut=found.spans_cut or any(one.is_cut for one in more),
             ),
             heads,
         )
 
-    def _with_notes(self, found: Evidence) -> Evidence:
-        """Return *found* with its events, the requests it called, and what was turned away."""
+    def _events(self, request_id: str) -> tuple[StoredEvent, ...]:
+        if not self._memory.may_hold("events"):
+            return ()
+        found = self._run("request_events", request_id=hexadecimal(request_id))
+        events = [rows.stored_event(row) for row in found.rows]
+        return tuple(sorted(events, key=lambda event: event.time))
+
+    def _content(self, found: Evidence) -> dict[str, Any]:
+        """Return what content is kept or was erased; most requests' mode says that none can be."""
+        record = found.own
+        mode = record.capture.content_mode if record and record.capture else None
+        is_named = record is not None and any(a.kind == ALIAS_SUBJECT for a in record.aliases)
+        if mode == "digest" and not is_named:
+            return {}
+        asked = {"request_id": hexadecimal(found.request_id)}
+        payloads = self._run("request_payloads", **asked).dicts() if mode != "digest" else ()
+        erasures = self._run("request_erasures", **asked).dicts()
+        return {
+            "payloads": tuple(PayloadNote(**row) for row in payloads),
+            "erasures": tuple(ErasureNote(**row) for row in erasures),
+        }
+
+    def _called(self, found: Evidence) -> tuple[RequestHead, ...]:
+        """Return the requests that this one called while it ran."""
         started_ms = unix_ms_of(found.request_id)
         ended_ms = (found.own.ended_at or 0) // 1_000_000 if found.own else 0
         last_ms = min(max(ended_ms, started_ms), started_ms + MAX_CHILD_SPAN_MS) + CHILD_SKEW_MS
         result = self._run(
-            "request_notes",
+            "called_requests",
             request_id=hexadecimal(found.request_id),
             first_child=hexadecimal(lowest_id(started_ms - CHILD_SKEW_MS)),
             last_child=hexadecimal(highest_id(last_ms)),
-            subjects=_quarantine_subjects(found),
-        ).rows
-        children = [rows.child_head(row) for row in result if row[0] == "child"]
-        events = [rows.stored_event(row) for row in result if row[0] == "event"]
-        return dataclasses.replace(
-            found,
-            events=tuple(sorted(events, key=lambda event: event.time)),
-            children=tuple({child.request_id: child for child in children}.values()),
-            quarantine=tuple(rows.quarantine_note(row) for row in result if row[0] == "quarantine"),
         )
+        children = map(rows.called_head, result.rows)
+        return tuple({child.request_id: child for child in children}.values())
+
+    def _quarantined(self, found: Evidence) -> tuple[QuarantineNote, ...]:
+        """Return what was turned away about the request, its version and what these name."""
+        if not self._memory.may_hold("quarantine"):
+            return ()
+        result = self._run("quarantined", subjects=_quarantine_subjects(found))
+        return tuple(rows.quarantine_note(row) for row in result.rows)
 
     def _origins(self, found: Evidence) -> tuple[tuple[str, Evidence | None], ...]:
         """Follow where a cached answer came from, up to the request that really spoke."""
@@ -277,6 +338,17 @@ def lowest_id(unix_ms: int) -> str:
 def highest_id(unix_ms: int) -> str:
     """Return the highest request id of a millisecond."""
     return format_uuid7(unix_ms, (1 << 74) - 1)
+
+
+def months_around(request_id: str) -> list[str]:
+    """Return the partitions of the months within SHARED_DAYS of a request: ``["202608"]``."""
+    at = datetime.fromtimestamp(unix_ms_of(request_id) / 1000, UTC)
+    days = timedelta(days=SHARED_DAYS)
+    return sorted({f"{one:%Y%m}" for one in (at - days, at, at + days)})
+
+
+def _with_spans(found: Evidence, fetched: _Spans) -> Evidence:
+    return dataclasses.replace(found, spans=fetched.spans, spans_cut=fetched.is_cut)
 
 
 def _other_ids(found: Evidence) -> list[Alias]:

@@ -16,10 +16,13 @@ from mvtrace.errors import (
     VersionNotFoundError,
 )
 from mvtrace.explain.evidence import Evidence
+from mvtrace.ids import unix_ms_of
 from mvtrace.semconv import ALIAS_TRACE_ID
 from mvtrace.store import rows
 from mvtrace.store.filters import RequestFilter
+from mvtrace.store.gaps import Gaps, OpenGaps
 from mvtrace.store.gathering import Gathering, hexadecimal, highest_id, lowest_id
+from mvtrace.store.memory import Generation, Memory
 from mvtrace.store.request_ids import Alias, sought
 from mvtrace.store.statements import Statements
 from mvtrace.store.store import Store
@@ -33,10 +36,23 @@ VERSION_DIGITS: Final = 64
 class Reader:
     """Reads of one *project*; safe for several threads, as the store is."""
 
-    def __init__(self, store: Store, project: str = "default") -> None:
+    def __init__(
+        self,
+        store: Store,
+        project: str = "default",
+        *,
+        open_gaps: OpenGaps | None = None,
+        generation: Generation | None = None,
+    ) -> None:
+        """*open_gaps* knows the open gaps by heart; without it the table is read.
+
+        *generation* tells a value that changes with everything stored; without it nothing that
+        could change is kept.
+        """
         statements = Statements(store, project)
         self._run = statements.run
-        self._gathering = Gathering(statements)
+        self.gaps = Gaps(statements, open_gaps)
+        self._gathering = Gathering(statements, self.gaps, Memory(statements, generation))
 
     def read(self, text: str) -> Evidence:
         """Return everything stored about the one request that *text* names.
@@ -58,7 +74,9 @@ class Reader:
             ids = carried.get(alias, [])
             found = self.evidence(self._meant(ids, alias, asked.text)) if ids else None
         if found is None:
-            raise RequestNotFoundError(asked.text, newest=self.newest())
+            raise RequestNotFoundError(
+                asked.text, newest=self.newest(), lost=self._lost_then(asked.request_id)
+            )
         return found
 
     def evidence(self, request_id: str) -> Evidence | None:
@@ -124,6 +142,12 @@ class Reader:
         """Return when the newest stored request started, as text, or None for an empty store."""
         found = self._run("newest_request").rows
         return rows.second_text(found[0][0]) if found else None
+
+    def _lost_then(self, request_id: str | None) -> tuple[str, ...]:
+        """Return what was lost at the moment that an unknown *request_id* tells."""
+        if request_id is None:
+            return ()
+        return tuple(gap.sentence() for gap in self.gaps.covering(unix_ms_of(request_id)))
 
     def _is_stored(self, request_id: str) -> bool:
         return bool(self._gathering.heads([request_id]))

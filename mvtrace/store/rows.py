@@ -5,7 +5,6 @@ In: tuples in the order of the columns in ``sql/*.sql``. Out: the parts of :clas
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,35 +18,12 @@ from mvtrace.explain.evidence import (
     StoredComposite,
     StoredEvent,
     StoredRecord,
-    StoredSpan,
     time_text,
 )
 from mvtrace.records import RequestRecord
 from mvtrace.store.request_ids import dashed
 
 Row = Sequence[Any]
-
-_SPAN_COLUMNS: Final = (
-    "name",
-    "kind",
-    "started_at",
-    "duration_ns",
-    "status_code",
-    "status_message",
-    "service",
-    "environment",
-    "composite_version",
-    "arm",
-    "operation",
-    "provider",
-    "model_requested",
-    "model_served",
-    "response_id",
-    "input_tokens",
-    "output_tokens",
-    "error_type",
-)
-"""Columns of a span whose values are the fields of the same name."""
 
 LISTED: Final = (
     "service",
@@ -96,14 +72,14 @@ def stored_record(found: Iterable[Row]) -> StoredRecord | None:
     )
 
 
-def newest_records(found: Iterable[Row]) -> list[bytes]:
-    """Return the bodies of the rows of ``recent_records.sql``: one a request, newest first."""
+def newest_records(found: Iterable[Row]) -> list[tuple[str, bytes]]:
+    """Return the rows of ``recent_records.sql`` as id and body: one a request, newest first."""
     bodies: dict[bytes, tuple[int, bytes]] = {}
     for raw_id, revision, body in found:
         key = raw_bytes(raw_id)
         if key not in bodies or bodies[key][0] < revision:
             bodies[key] = (revision, raw_bytes(body))
-    return [bodies[key][1] for key in sorted(bodies, reverse=True)]
+    return [(dashed(key.hex()), bodies[key][1]) for key in sorted(bodies, reverse=True)]
 
 
 def telling_records(bodies: Iterable[bytes]) -> tuple[RequestRecord, ...]:
@@ -122,11 +98,6 @@ def telling_records(bodies: Iterable[bytes]) -> tuple[RequestRecord, ...]:
     return tuple(records)
 
 
-def record_id(body: bytes) -> str:
-    """Return the request id in a record's *body*."""
-    return str(orjson.loads(body)["request_id"])
-
-
 def _shown_by(plain: Mapping[str, Any]) -> set[tuple[Any, ...]]:
     """Return which slots and calls a record shows the state of, under which arm and version."""
     state = (plain.get("arm"), plain.get("composite_version"))
@@ -136,17 +107,6 @@ def _shown_by(plain: Mapping[str, Any]) -> set[tuple[Any, ...]]:
         for item in plain.get(key, ())
     ]
     return {(state,), *parts}
-
-
-def stored_spans(found: Iterable[Mapping[str, Any]], request_id: str) -> list[StoredSpan]:
-    """Return the rows of ``request_spans.sql``, each span once, in the order they started."""
-    newest: dict[tuple[bytes, bytes], Mapping[str, Any]] = {}
-    for row in found:
-        key = (row["trace_id"], row["span_id"])
-        if key not in newest or newest[key]["received_at"] <= row["received_at"]:
-            newest[key] = row
-    spans = [_stored_span(row, request_id) for row in newest.values()]
-    return sorted(spans, key=lambda span: span.started_at)
 
 
 def request_heads(found: Iterable[Row]) -> dict[str, RequestHead]:
@@ -171,8 +131,8 @@ def raw_bytes(value: str | bytes) -> bytes:
 
 
 def stored_event(row: Row) -> StoredEvent:
-    """Return an ``event`` row of ``request_notes.sql``."""
-    _, span_id, at, (name, attributes) = row
+    """Return a row of ``request_events.sql``."""
+    span_id, at, name, attributes = row
     return StoredEvent(
         time=at,
         name=name,
@@ -181,11 +141,11 @@ def stored_event(row: Row) -> StoredEvent:
     )
 
 
-def child_head(row: Row) -> RequestHead:
-    """Return a ``child`` row of ``request_notes.sql``."""
-    _, request, at, (service, environment, method, route) = row
+def called_head(row: Row) -> RequestHead:
+    """Return a row of ``called_requests.sql``."""
+    request, at, service, environment, method, route = row
     return RequestHead(
-        request_id=dashed(request),
+        request_id=id_text(request),
         started_at=at,
         service=service,
         environment=environment,
@@ -195,8 +155,8 @@ def child_head(row: Row) -> RequestHead:
 
 
 def quarantine_note(row: Row) -> QuarantineNote:
-    """Return a ``quarantine`` row of ``request_notes.sql``."""
-    _, subject, at, (reason, detail) = row
+    """Return a row of ``quarantined.sql``."""
+    subject, at, reason, detail = row
     return QuarantineNote(subject=subject, reason=reason, detail=detail, received_at=at)
 
 
@@ -262,63 +222,6 @@ def _json_value(text: str) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text
-
-
-def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all attributes of a span by key, each in its own type."""
-    typed: Iterable[tuple[str, Any]] = (
-        *row["attributes_string"].items(),
-        *row["attributes_int"].items(),
-        *((key, _finite(value)) for key, value in row["attributes_double"].items()),
-        *row["attributes_bool"].items(),
-        *json_values(row["attributes_json"]).items(),
-    )
-    return dict(sorted(typed))
-
-
-def _finite(value: float) -> Any:
-    """Return a double as JSON can hold it: NaN and infinity tagged, as in the Maps of JSON text."""
-    if math.isfinite(value):
-        return value
-    return {"$double": "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"}
-
-
-def _stored_span(row: Mapping[str, Any], request_id: str) -> StoredSpan:
-    parent = raw_bytes(row["parent_span_id"])
-    return StoredSpan(
-        request_id=request_id,
-        span_id=raw_bytes(row["span_id"]).hex(),
-        parent_span_id=parent.hex() if any(parent) else None,
-        trace_id=raw_bytes(row["trace_id"]).hex(),
-        scope=row["scope_name"],
-        attributes=_attributes(row),
-        events=tuple(
-            {"time": _moment(at), "name": name, "attributes": json_values(attributes)}
-            for at, name, attributes in map(_values, row["events"])
-        ),
-        links=tuple(_link(_values(link)) for link in row["links"]),
-        dropped=row["dropped_attributes"] + row["dropped_events"] + row["dropped_links"],
-        content_removed=tuple(row["content_removed"]),
-        flags=tuple(row["flags"]),
-        **{key: row[key] for key in _SPAN_COLUMNS},
-    )
-
-
-def _values(value: Any) -> tuple[Any, ...]:
-    """Return a named tuple of the engine as a plain one, however the client gave it."""
-    return tuple(value.values()) if isinstance(value, Mapping) else tuple(value)
-
-
-def _moment(at: datetime) -> str:
-    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
-
-
-def _link(values: tuple[Any, ...]) -> dict[str, Any]:
-    return {
-        "trace_id": raw_bytes(values[0]).hex(),
-        "span_id": raw_bytes(values[1]).hex(),
-        "attributes": json_values(values[-1]),
-    }
 
 
 def _request_head(row: Row) -> RequestHead:

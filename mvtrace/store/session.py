@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clickhouse_connect.datatypes.base import ClickHouseType
 from clickhouse_connect.driver.client import Client
 
 from mvtrace.errors import StoreForkedError
@@ -40,6 +41,7 @@ class Session:
         self._client = client
         self._dsn = dsn
         self._pid = os.getpid()
+        self._types: dict[tuple[str, ...], Sequence[ClickHouseType]] = {}
 
     def query(
         self,
@@ -91,8 +93,18 @@ class Session:
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Insert a few *rows*; what comes in bulk goes through ``insert_otlp``."""
         self._refuse_fork()
+        key = (table, *columns)
         with translated(self._dsn):
-            self._client.insert(table, rows, column_names=columns, settings={"async_insert": "0"})
+            if key not in self._types:
+                # Asked once: it costs more than the insert, and no column ever changes its type.
+                self._types[key] = self._client.create_insert_context(table, columns).column_types
+            self._client.insert(
+                table,
+                rows,
+                column_names=columns,
+                column_types=self._types[key],
+                settings={"async_insert": "0"},
+            )
 
     def insert_otlp(self, statement: str, segment: Path, *, structure: str) -> None:
         """Run an ``INSERT INTO … SELECT … FROM {source} SETTINGS …`` over a raw OTLP *segment*.

@@ -17,6 +17,9 @@ FOLDER: Final = Path(__file__).parent / "sql"
 
 _FAST: Final = {"max_threads": 1}
 """One thread is the fastest for reads of a few granules."""
+_WITHOUT_STATISTICS: Final = {"use_statistics": 0, "use_statistics_for_part_pruning": 0}
+"""Else the engine opens a part's file of statistics once for every column.
+Only our own engine is known to have these settings."""
 
 
 @cache
@@ -30,9 +33,10 @@ class Statements:
 
     def __init__(self, store: Store, project: str) -> None:
         self._store = store
-        self._project = project
+        self._settings = _FAST | (_WITHOUT_STATISTICS if store.kind == "embedded" else {})
+        self.project = project
 
     def run(self, name: str, **parameters: Any) -> Rows:
         """Return the rows of ``sql/<name>.sql``."""
-        bound = {"project": self._project, **parameters}
-        return self._store.query(statement(name), bound, settings=_FAST)
+        bound = {"project": self.project, **parameters}
+        return self._store.query(statement(name), bound, settings=self._settings)

@@ -51,6 +51,24 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def post(connection: http.client.HTTPConnection, body: bytes) -> None:
+    headers = {"content-type": "application/x-protobuf"}
+    connection.request("POST", "/v1/traces", body, headers)
+    reply = connection.getresponse()
+    reply.read()
+    assert reply.status == 200
+
+
+def wait_queryable(connection: http.client.HTTPConnection, spans: int) -> None:
+    start, stored = time.perf_counter(), 0
+    while stored < spans:
+        assert time.perf_counter() - start < 300, stored
+        # Not more often: what a look costs is counted as the collector's.
+        time.sleep(0.1)
+        connection.request("GET", f"/sql?query={quote('SELECT count() FROM spans')}")
+        stored = int(connection.getresponse().read())
+
+
 def test_ingest_to_queryable(tmp_path: Path) -> None:
     """
     Prints acknowledged and queryable spans a second, CPU a span, and the ratio to parsing alone.
@@ -69,27 +87,28 @@ def test_ingest_to_queryable(tmp_path: Path) -> None:
             http.client.HTTPConnection(one.url.removeprefix("http://"))
         ) as connection,
     ):
+        start = time.perf_counter()
+        post(connection, request(REQUESTS))
+        wait_queryable(connection, SPANS)
+        first = time.perf_counter() - start
+        start = time.perf_counter()
+        post(connection, request(REQUESTS + 1))
+        wait_queryable(connection, 2 * SPANS)
+        single = time.perf_counter() - start
+
         before, start = cpu_seconds(one.process.pid), time.perf_counter()
         for body in bodies:
-            headers = {"content-type": "application/x-protobuf"}
-            connection.request("POST", "/v1/traces", body, headers)
-            reply = connection.getresponse()
-            reply.read()
-            assert reply.status == 200
+            post(connection, body)
         acknowledged = time.perf_counter() - start
-        stored = 0
-        while stored < total:
-            assert time.perf_counter() - start < 300, stored
-            time.sleep(0.05)
-            connection.request("GET", f"/sql?query={quote('SELECT count() FROM spans')}")
-            stored = int(connection.getresponse().read())
+        wait_queryable(connection, total + 2 * SPANS)
         queryable = time.perf_counter() - start
         cpu_us = (cpu_seconds(one.process.pid) - before) / total * 1e6
 
     print(
         f"\n{total} spans of {len(bodies[0]) // SPANS} bytes: acknowledged "
         f"{total / acknowledged:,.0f} a second, queryable {total / queryable:,.0f} a second; "
-        f"{cpu_us:.1f} us of CPU a span, {cpu_us / parsing_us:.0f} x protobuf's parser alone"
+        f"{cpu_us:.1f} us of CPU a span, {cpu_us / parsing_us:.0f} x protobuf's parser alone; one "
+        f"request alone queryable after {single:.2f} s, the first of a process after {first:.2f} s"
     )
 
-    assert stored == total
+    assert queryable > acknowledged

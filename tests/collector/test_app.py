@@ -14,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from processes import Running, running
 from starlette.testclient import TestClient
 
+from mvtrace_collector import health
 from mvtrace_collector.app import build_app
 from mvtrace_collector.config import CollectorConfig
 
@@ -109,7 +110,7 @@ def test_health(collector: Running) -> None:
     assert ready.status_code == 200
     assert ready.json() == {
         "status": "ready",
-        "checks": {"collector": "ok", "store": "ok", "inbox": "ok", "loader": "ok"},
+        "checks": {check.name: {"status": "ok"} for check in health.CHECKS},
     }
     assert ready.headers["x-content-type-options"] == "nosniff"
 
@@ -166,7 +167,7 @@ def test_a_second_collector_on_the_store_is_told_who_has_it(collector: Running) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--listen", "0.0.0.0:0"), "--listen is '0.0.0.0:0'; without a key a collector listens on loopback only.\nSet MVTRACE_API_KEY, or pass --allow-remote where the network is trusted.\n"),
+        (("--listen", "0.0.0.0:0"), "--listen is '0.0.0.0:0'; without TLS a collector listens on loopback only.\nPass --tls-cert and --tls-key, or --allow-remote behind a proxy with TLS.\n"),
         (("--data", "/proc/nowhere"), "--data is '/proc/nowhere'; the system refuses it: No such file or directory.\n"),
         (("--workers", "2"), "--workers is 2; one process owns the store and the inbox, so it must be 1.\n"),
     ],
@@ -231,9 +232,9 @@ def test_the_working_directory_stays_as_it_was(
 
 def test_with_a_key_in_the_environment(tmp_path: Path) -> None:
     """
-    A collector with a key may listen anywhere and answers whoever has it.
+    A collector with a key answers whoever has it, also behind a proxy's address.
     """
-    environ = {"MVTRACE_API_KEY": KEY}
+    environ = {"MVTRACE_API_KEY": KEY, "MVTRACE_ALLOW_REMOTE": "true"}
     options = command(tmp_path / "store", "--listen", "0.0.0.0:0")
     with running(options, tmp_path / "collector.log", environ) as one:
         url = one.url.replace("0.0.0.0", "127.0.0.1")
@@ -276,6 +277,6 @@ def test_not_ready_says_why(tmp_path: Path) -> None:
     assert (ready.status_code, alive.status_code) == (503, 200)
     assert ready.json()["status"] == "not ready"
     checks = ready.json()["checks"]
-    assert checks["collector"] == "stopping"
-    assert "it was closed" in checks["store"]
-    assert (checks["inbox"], checks["loader"]) == ("ok", "ok")
+    assert checks["collector"]["reason"] == "the collector is stopping"
+    assert "it was closed" in checks["store"]["reason"]
+    assert checks["inbox"] == checks["loader"] == {"status": "ok"}

@@ -44,6 +44,9 @@ def test_arguments_win_over_the_environment() -> None:
         "MVTRACE_MAX_INFLATED_MIB": "2",
         "MVTRACE_INBOX_RETENTION_HOURS": "0.5",
         "MVTRACE_INBOX_RETENTION_MIB": "3",
+        "MVTRACE_INBOX_UNSTORED_MIB": "4",
+        "MVTRACE_INBOX_FLOOR_MIB": "5",
+        "MVTRACE_LOADER_MEMORY_MIB": "6",
     }
     from_environ = config_of(environ, store=None)
     from_arguments = config_of(environ, listen="127.0.0.1:0", data="/other")
@@ -57,6 +60,9 @@ def test_arguments_win_over_the_environment() -> None:
     assert from_environ.limits.inflated_bytes == 2 * MIB
     assert from_environ.inbox.retention_seconds == 1800
     assert from_environ.inbox.retention_bytes == 3 * MIB
+    assert from_environ.inbox.unstored_bytes == 4 * MIB
+    assert from_environ.inbox.disk_floor_bytes == 5 * MIB
+    assert from_environ.loader_memory_bytes == 6 * MIB
     assert (from_arguments.store, from_arguments.port) == ("chdb:///var/lib/mvtrace", 0)
     assert from_arguments.inbox_dir == Path("/other")
     assert from_arguments.with_port(77).url == "http://127.0.0.1:77"
@@ -66,26 +72,44 @@ def test_arguments_win_over_the_environment() -> None:
     ("listen", "is_loopback"),
     [("localhost:1", True), ("127.8.8.8:1", True), ("[::1]:1", True), (":1", True), ("0.0.0.0:1", False), ("[::]:1", False), ("10.0.0.1:1", False), ("collector:1", False)],
 )  # fmt: skip
-def test_without_a_key_only_loopback(listen: str, is_loopback: bool) -> None:
+def test_without_tls_only_loopback(listen: str, is_loopback: bool, tmp_path: Path) -> None:
     """
-    A public address needs a key, or that it is asked for in so many words.
+    A public address needs TLS, or that it is asked for in so many words.
     """
     if is_loopback:
         assert config_of(listen=listen).is_loopback
         return
-    with pytest.raises(ConfigurationError) as caught:
-        config_of(listen=listen)
+    certificate = tmp_path / "cert.pem"
+    certificate.touch()
+    for environ in ({}, {"MVTRACE_API_KEY": KEY}):
+        with pytest.raises(ConfigurationError) as caught:
+            config_of(environ, listen=listen)
 
     host, port = parse_listen(listen)
     assert caught.value.message == (
-        f"--listen is '{host}:{port}'; without a key a collector listens on loopback only."
+        f"--listen is '{host}:{port}'; without TLS a collector listens on loopback only."
     )
     assert caught.value.hint == (
-        "Set MVTRACE_API_KEY, or pass --allow-remote where the network is trusted."
+        "Pass --tls-cert and --tls-key, or --allow-remote behind a proxy with TLS."
     )
     assert config_of(listen=listen, allow_remote=True).port == 1
     assert config_of({"MVTRACE_ALLOW_REMOTE": "true"}, listen=listen).port == 1
-    assert config_of({"MVTRACE_API_KEY": KEY}, listen=listen).port == 1
+    assert config_of({"MVTRACE_TLS_CERT": str(certificate)}, listen=listen).url.startswith("https:")
+
+
+def test_without_keys_only_loopback(tmp_path: Path) -> None:
+    """
+    A public address with TLS still needs a key, of the environment or of the store.
+    """
+    certificate = tmp_path / "cert.pem"
+    certificate.touch()
+    public = config_of({"MVTRACE_TLS_CERT": str(certificate)}, listen="0.0.0.0:1")
+
+    with pytest.raises(ConfigurationError, match="without keys a collector listens on loopback"):
+        public.check_keys(has_keys=False)
+
+    public.check_keys(has_keys=True)
+    config_of(listen="127.0.0.1:1").check_keys(has_keys=False)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +123,7 @@ def test_without_a_key_only_loopback(listen: str, is_loopback: bool) -> None:
         ({}, {"listen": "127.0.0.1:http"}, "--listen is '127.0.0.1:http'; it must be HOST:PORT, for example 127.0.0.1:0."),
         ({}, {"listen": "127.0.0.1:70000"}, "--listen is 70000; a port is a number from 0 to 65535."),
         ({}, {"workers": 2}, "--workers is 2; one process owns the store and the inbox, so it must be 1."),
+        ({"MVTRACE_TLS_CERT": "/no/such/cert.pem"}, {}, "--tls-cert is '/no/such/cert.pem'; it names a PEM file."),
         ({"MVTRACE_API_KEY": "short"}, {}, "MVTRACE_API_KEY is '***'; a key is 16 to 4096 printable ASCII characters."),
         ({"MVTRACE_MAX_BODY_MIB": "-1"}, {}, "MVTRACE_MAX_BODY_MIB is '-1'; it must be a positive number."),
         ({"MVTRACE_INBOX_RETENTION_HOURS": "nan"}, {}, "MVTRACE_INBOX_RETENTION_HOURS is 'nan'; it must be a positive number."),

@@ -10,8 +10,19 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from mvtrace_collector.guards import SAFE_HEADERS, HostGuard, KeyGuard, SafeHeaders
+from mvtrace_collector.keys import ANYBODY, STATIC, Identity
 
 KEY = "a-key-of-sixteen-characters"
+READER = "another-key-that-may-read"
+IDENTITIES = {KEY: STATIC, READER: Identity("reader", frozenset({"read"}), ("a",))}
+
+
+def anybody(_token: str | None) -> Identity | None:
+    return ANYBODY
+
+
+def known(token: str | None) -> Identity | None:
+    return IDENTITIES.get(token or "")
 
 
 async def _answer(_request: Request) -> Response:
@@ -29,7 +40,7 @@ def test_without_a_key_everything_passes() -> None:
     """
     A collector on loopback asks for nothing.
     """
-    assert client_of(KeyGuard, None).get("/sql").text == "inside"
+    assert client_of(KeyGuard, anybody).get("/sql").text == "inside"
 
 
 @pytest.mark.parametrize(
@@ -49,7 +60,7 @@ def test_with_a_key_only_its_bearer_passes(headers: list[tuple[str, str]], statu
     """
     One Authorization header with the key passes; none, another and two do not.
     """
-    response = client_of(KeyGuard, KEY).get("/metrics", headers=headers)
+    response = client_of(KeyGuard, known).get("/metrics", headers=headers)
 
     assert response.status_code == status
     if status == 401:
@@ -63,7 +74,7 @@ def test_exports_hear_it_in_their_encoding() -> None:
     """
     An exporter without the key gets a google.rpc.Status.
     """
-    response = client_of(KeyGuard, KEY).post(
+    response = client_of(KeyGuard, known).post(
         "/v1/traces", content=b"", headers={"content-type": "application/x-protobuf"}
     )
 
@@ -71,11 +82,33 @@ def test_exports_hear_it_in_their_encoding() -> None:
     assert Status.FromString(response.content).code == 16
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "needed"),
+    [
+        ("POST", "/v1/traces", "ingest"),
+        ("GET", "/sql", "sql"),
+        ("GET", "/metrics", "admin"),
+        ("GET", "/no/such/path", "admin"),
+    ],
+)
+def test_a_good_key_opens_its_scopes_only(method: str, path: str, needed: str) -> None:
+    """
+    A key without the scope of a path is refused with 403, which names the scope; a path that nobody
+    listed is for admins.
+    """
+    response = client_of(KeyGuard, known).request(
+        method, path, headers={"authorization": f"Bearer {READER}"}
+    )
+
+    assert response.status_code == 403
+    assert f"Key reader has not the scope {needed}" in response.text
+
+
 def test_health_checks_need_no_key() -> None:
     """
     Whoever keeps the process running may ask how it is.
     """
-    client = client_of(KeyGuard, KEY)
+    client = client_of(KeyGuard, known)
 
     assert [client.get(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
 

@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -345,6 +346,31 @@ def test_stored_segments_are_kept_for_a_while(tmp_path: Path) -> None:
     assert after == ["01.pb"]
     assert not forgotten.duplicate
     inbox.close()
+
+
+def test_no_copy_is_older_than_the_maximum_age(tmp_path: Path) -> None:
+    """
+    Also where nothing more comes in, and however much room there is, copies of what was stored or
+    refused go once they are old; what still waits for the store stays.
+    """
+    inbox = Inbox(tmp_path / "inbox", InboxSettings(max_age_seconds=0.5))
+    for n in range(3):
+        inbox.append("default", "traces", bytes(1000), str(n))
+        intent = take_now(inbox)
+        assert intent is not None
+        if n == 0:
+            inbox.mark_poison(intent, "a reason")
+        elif n == 1:
+            inbox.mark_stored(intent, {"spans": 1})
+    time.sleep(1.2)
+    again = inbox.take()
+    left = sorted(path.name[-5:] for path in inbox.directory.glob("segment-*"))
+    still_known = inbox.append("default", "traces", bytes(1000), "1")
+    inbox.close()
+
+    assert left == ["03.pb"]
+    assert again == intent
+    assert still_known.duplicate
 
 
 def test_lost_or_damaged_index_is_built_anew_from_the_segments(tmp_path: Path) -> None:

@@ -169,3 +169,33 @@ def test_backlog_is_loaded_without_rests(tmp_path: Path, store: Store) -> None:
     assert inbox.lag().segments == 1
     assert store.query("SELECT count() FROM spans").rows == [(3,)]
     inbox.close()
+
+
+def _load_one(loader: Loader) -> None:
+    """Load the next segment, once it is old enough to be taken."""
+    deadline = time.monotonic() + 10
+    while not loader.load_next():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_replay_beyond_the_engines_memory_of_tokens(store: Store, inbox: Inbox) -> None:
+    """
+    A segment replayed after the engine forgot its token leaves repeated rows that reads by key see
+    once, and that a merge removes.
+    """
+    for table in ("spans", "request_aliases"):
+        store.command(f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = 3")
+    loader = Loader(store, inbox)
+    for trace in range(1, 7):
+        inbox.append("default", "traces", _spans(trace), f"batch-{trace}")
+        _load_one(loader)
+
+    assert inbox.reopen([1], is_new_epoch=False) == (1,)
+    _load_one(loader)
+    loader.close()
+
+    keys = "uniqExact(trace_id, span_id)"
+    [(rows, distinct)] = store.query(f"SELECT count(), {keys} FROM spans").rows
+    assert (rows, distinct) == (7, 6)
+    assert store.query(f"SELECT count(), {keys} FROM spans FINAL").rows == [(6, 6)]

@@ -5,6 +5,10 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import pytest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
 from mvtrace_collector.poison import LOGS, TRACES, quarantine_row, signals_in, split_frames
 from mvtrace_collector.segments import Frame, frame_head
 
@@ -46,3 +50,27 @@ def test_frame_that_is_cut_out_is_kept_whole() -> None:
     assert received_at.timestamp() * 1000 == 1_790_000_000_001
     assert subject == f"batch 1 of {len(frame.raw)} bytes"
     assert body == frame.raw
+
+
+@pytest.mark.parametrize("key", ["gen_ai.prompt.0.content", "input.value", "exception.message"])
+def test_frame_that_carries_content_is_kept_without_its_bytes(key: str) -> None:
+    """
+    The row says of such a frame when it came, how large it is and why it could not be loaded.
+    """
+    span = Span(name="s", attributes=[KeyValue(key=key, value=AnyValue(string_value="secret"))])
+    [frame], _ = split_frames(written(1, "traces", span.SerializeToString()))
+
+    *_, subject, body = quarantine_row(frame, "why")
+
+    assert body == b""
+    assert subject == f"batch 1 of {len(frame.raw)} bytes"
+
+
+def test_frame_with_facts_alone_keeps_its_bytes() -> None:
+    """
+    An attribute that tells facts does not make a frame one with content.
+    """
+    fact = KeyValue(key="gen_ai.request.model", value=AnyValue(string_value="m"))
+    [frame], _ = split_frames(written(1, "traces", Span(attributes=[fact]).SerializeToString()))
+
+    assert quarantine_row(frame, "why")[-1] == frame.raw

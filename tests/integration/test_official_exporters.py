@@ -18,6 +18,8 @@ from opentelemetry.util.types import AttributeValue
 from processes import Running, collector
 from stored_spans import stored_rows, typed
 
+from mvtrace.content import STATUS_DESCRIPTION, is_content
+
 ATTRIBUTES: dict[str, AttributeValue] = {
     "text": "Grüße, 世界 \U0001f600",
     "text.empty": "",
@@ -88,7 +90,7 @@ def expected_row(span: ReadableSpan) -> dict[str, Any]:
         "start_ns": span.start_time,
         "duration_ns": span.end_time - span.start_time,
         "status_code": span.status.status_code.value,
-        "status_message": span.status.description or "",
+        "status_message": "",
         "trace_state": context.trace_state.to_header(),
         "scope_name": scope.name,
         "scope_version": scope.version or "",
@@ -99,7 +101,7 @@ def expected_row(span: ReadableSpan) -> dict[str, Any]:
         "attributes_json": {key: list(value) for key, value in of_type(tuple).items()},
         "resource_attributes": {key: json_text(v) for key, v in span.resource.attributes.items()},
         "event_list": [
-            (event.timestamp, event.name, {k: json_text(v) for k, v in (event.attributes or {}).items()})
+            (event.timestamp, event.name, {k: json_text(v) for k, v in (event.attributes or {}).items() if not is_content(k)})
             for event in span.events
         ],
         "link_list": [
@@ -110,7 +112,11 @@ def expected_row(span: ReadableSpan) -> dict[str, Any]:
             )
             for link in span.links
         ],
-        "content_removed": sorted(CONTENT.keys() & attributes.keys()),
+        "content_removed": sorted(
+            (CONTENT.keys() & attributes.keys())
+            | {k for event in span.events for k in event.attributes or () if is_content(k)}
+            | ({STATUS_DESCRIPTION} if span.status.description else set())
+        ),
     }  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def test_opentelemetrys_variables_are_honoured() -> None:
         "mvtrace.project": "p",
     }
     assert (ours.url, ours.headers, ours.service) == ("http://ours:1", {}, "ours")
-    assert (ours.timeout_s, ours.compression) == (10.0, "gzip")
+    assert (ours.timeout_s, ours.compression) == (10.0, "auto")
 
 
 def test_grpc_endpoint_is_not_ours() -> None:
@@ -177,11 +177,12 @@ def test_secrets_are_not_shown() -> None:
             "MVTRACE_URL is 'http://***@host'; it is http://HOST[:PORT] or https://….",
         ),
         (
+            {"MVTRACE_CONTENT": "plain"},
+            "MVTRACE_CONTENT is 'plain'; it is digest, redacted or full.",
+        ),
+        (
             {"MVTRACE_CONTENT": "full"},
-            (
-                "MVTRACE_CONTENT is 'full'; the only mode is 'digest': "
-                "texts stay in the process, keyed digests leave it."
-            ),
+            "MVTRACE_CONTENT is 'full'; without MVTRACE_PAYLOAD_KEY nothing can be encrypted.",
         ),
         ({"MVTRACE_SPAN_RATIO": "1.5"}, "MVTRACE_SPAN_RATIO is 1.5; it is from 0 to 1."),
         ({"MVTRACE_SPAN_RATIO": "all"}, "MVTRACE_SPAN_RATIO is 'all'; it is a number."),

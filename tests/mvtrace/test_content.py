@@ -46,6 +46,16 @@ CONTENT = [
     "ai.response.text",
     "http.request.header.authorization",
     "http.response.header.set-cookie",
+    "http.request.header.proxy-authorization",
+    "exception.message",
+    "exception.stacktrace",
+    "llm.invocation_parameters",
+    "gen_ai.openai.api_key",
+    "my.client_secret",
+    "user.email",
+    "url.query",
+    "process.command_line",
+    "db.query.parameter.0",
 ]
 FACTS = [
     "gen_ai.prompt.name",
@@ -58,7 +68,6 @@ FACTS = [
     "gen_ai.tool.name",
     "gen_ai.tool.call.id",
     "llm.input_messages.0.message.role",
-    "llm.invocation_parameters",
     "llm.prompt_template.version",
     "retrieval.documents.7.document.id",
     "retrieval.documents.7.document.score",
@@ -102,7 +111,8 @@ def test_facts_are_not_content(key: str) -> None:
         ("gen_ai.content.prompt", "gen_ai.prompt", True),
         ("exception", "content", False),
         ("exception", "input.value", True),
-        ("exception", "exception.message", False),
+        ("exception", "exception.message", True),
+        ("exception", "exception.type", False),
     ],
 )
 def test_events_that_carry_content(event: str, key: str, *, expected: bool) -> None:
@@ -127,9 +137,27 @@ def test_yaml_says_the_same() -> None:
         "kept_patterns": list(content.KEPT_PATTERNS),
         "event_pattern": content.CONTENT_EVENT_PATTERN,
         "event_kept_keys": sorted(content.EVENT_KEPT_KEYS),
+        "url_keys": sorted(content.URL_KEYS),
     }
     assert set(listed["keys"]) == content.CONTENT_KEYS
     assert len(listed["keys"]) == len(content.CONTENT_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://me:pass@shop.example/a/b?token=1#top", "https://shop.example/a/b"),
+        ("https://me:p@ss@shop.example/", "https://shop.example/"),
+        ("/ask?q=why", "/ask"),
+        ("/mail/to@shop.example", "/mail/to@shop.example"),
+        ("https://shop.example/a\n?b", "https://shop.example/a\n"),
+    ],
+)
+def test_urls_keep_host_and_path(url: str, kept: str) -> None:
+    """
+    Of a URL neither user, password, query nor fragment leaves the process.
+    """
+    assert content.plain_url(url) == kept
 
 
 def test_patterns_stay_within_re2() -> None:

@@ -21,7 +21,7 @@ from uuid import UUID
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from mvtrace.content import is_content
+from mvtrace.content import URL_KEYS, is_content, is_event_content, plain_url
 from mvtrace.otlp import field, varint
 from mvtrace.store import Store
 
@@ -182,7 +182,7 @@ def _span_row(batch: Batch, resource: Any, scope_spans: Any, span: Any) -> dict[
         "start_time": start,
         "duration_ns": max(0, end - start),
         "status_code": span.status.code if 0 <= span.status.code <= 2 else 0,
-        "status_message": span.status.message,
+        "status_message": "",
         "trace_state": span.trace_state,
         "trace_flags": span.flags,
         "service": _string(resource.attributes, "service.name"),
@@ -208,7 +208,7 @@ def _span_row(batch: Batch, resource: Any, scope_spans: Any, span: Any) -> dict[
         "resource_attributes": _plain(resource.attributes),
         "scope_attributes": _plain(scope.attributes),
         "events": [
-            (_sane(e.time_unix_nano, batch.received_ms), e.name, _plain(e.attributes))
+            (_sane(e.time_unix_nano, batch.received_ms), e.name, _plain(e.attributes, e.name))
             for e in span.events
         ],
         "links": [
@@ -216,7 +216,7 @@ def _span_row(batch: Batch, resource: Any, scope_spans: Any, span: Any) -> dict[
                 _id(link.trace_id, 16),
                 _id(link.span_id, 8),
                 link.trace_state,
-                _plain(link.attributes),
+                _plain(link.attributes, ""),
             )
             for link in span.links
         ],
@@ -247,10 +247,16 @@ def _flags(span: Any, start: int, end: int, received_ms: int) -> list[str]:
 
 
 def _content(span: Any, resource: Any, scope: Any) -> list[str]:
-    owners = [span, resource, scope, *span.events, *span.links]
-    return sorted(
-        {item.key for owner in owners for item in owner.attributes if is_content(item.key)}
-    )
+    owners = [span, resource, scope]
+    found = {item.key for owner in owners for item in owner.attributes if is_content(item.key)}
+    for part in (*span.events, *span.links):
+        event = getattr(part, "name", "")
+        found |= {item.key for item in part.attributes if _is_nested_content(event, item.key)}
+    return sorted(found | ({"otel.status_description"} if span.status.message else set()))
+
+
+def _is_nested_content(event: str, key: str) -> bool:
+    return key in URL_KEYS or is_event_content(event, key)
 
 
 def _facts(attributes: Iterable[Any]) -> Iterable[tuple[str, Any]]:
@@ -269,14 +275,24 @@ def _typed(attributes: Iterable[Any]) -> dict[str, dict[str, Any]]:
     for key, value in _facts(attributes):
         kind = value.WhichOneof("value")
         if kind in typed:
-            typed[kind][key] = getattr(value, kind)
+            text = getattr(value, kind)
+            typed[kind][key] = plain_url(text) if _is_url(key, kind) else text
         else:
             typed["json"][key] = _value(value)
     return typed
 
 
-def _plain(attributes: Iterable[Any]) -> dict[str, Any]:
-    return {key: _value(value) for key, value in _facts(attributes)}
+def _is_url(key: str, kind: str) -> bool:
+    return key in URL_KEYS and kind == "string_value"
+
+
+def _plain(attributes: Iterable[Any], event: str | None = None) -> dict[str, Any]:
+    """Return JSON values; *event* names the span event, "" a link, None a resource or scope."""
+    return {
+        key: _value(value)
+        for key, value in _facts(attributes)
+        if event is None or not _is_nested_content(event, key)
+    }
 
 
 def _value(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import http.server
+import json
 import ssl
 import threading
 import time
@@ -137,6 +138,19 @@ class Sink:
 
     @property
     def logs(self) -> list[LogRecord]:
+        """All events but those that producers say about themselves."""
+        return [log for log in self._log_records() if log.event_name != "mvtrace.producer"]
+
+    @property
+    def producers(self) -> list[dict[str, Any]]:
+        """What producers said about themselves, in the order it came."""
+        return [
+            json.loads(log.body.string_value)
+            for log in self._log_records()
+            if log.event_name == "mvtrace.producer"
+        ]
+
+    def _log_records(self) -> list[LogRecord]:
         return [
             log
             for delivery in self.accepted

@@ -3,6 +3,8 @@
 SELECT
     countIf(event_name = 'mvtrace.request') AS records,
     countIf(event_name IN ('mvtrace.component', 'mvtrace.composite', 'mvtrace.content')) AS registry,
+    countIf(event_name = 'mvtrace.producer') AS producers,
+    countIf(event_name = 'mvtrace.payload') AS payloads,
     uniqExactIf((project, event_id), is_event) AS events,
     groupUniqArrayIf((base64Encode(resource), base64Encode(scope)), is_event) AS scopes,
     groupUniqArrayArrayIf(arrayMap(k -> (event_name, k), attributes.key), is_event) AS keys,

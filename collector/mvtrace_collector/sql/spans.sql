@@ -1,15 +1,16 @@
 -- The rows of `spans` from the stage. Every attribute is in one of the Maps, the first value of a
 -- repeated key; columns like model_served repeat some of them. Content stays behind, its keys are
--- in content_removed. Times outside of what a clock can say are clamped, and the row is flagged.
+-- in content_removed; so does what a status says, which repeats an exception's message. A URL keeps
+-- neither user nor query. Times outside of what a clock can say are clamped, and the row is flagged.
 INSERT INTO {database}.spans
 (
     project, request_id, span_id, parent_span_id, trace_id, name, kind, start_time, duration_ns, status_code, status_message, trace_state, trace_flags,
     service, environment, scope_name, scope_version, schema_url, composite_version, arm,
     operation, provider, model_requested, model_served, response_id, input_tokens, output_tokens, error_type,
     attributes_string, attributes_int, attributes_double, attributes_bool, attributes_json, resource_attributes, scope_attributes,
-    events, links, dropped_attributes, dropped_events, dropped_links, content_removed, flags, received_at
+    events, links, dropped_attributes, dropped_events, dropped_links, content_removed, flags, received_at, content_digests
 )
-SETTINGS {insert_settings}
+SETTINGS {insert_settings}, query_plan_enable_optimizations = 0
 WITH
     (SELECT groupArray(raw) FROM stage_values) AS nested_raws,
     (SELECT groupArray(json) FROM stage_values) AS nested_texts,
@@ -22,7 +23,9 @@ WITH
         v.value = 'y', concat('{"$bytes":"', base64Encode(v.bytes_value), '"}'),
         v.value = '', 'null',
         transform(concat(v.value, v.array_value, v.kvlist_value), nested_raws, nested_texts, 'null')) AS json_text,
-    kv -> arrayFilter((pair, n) -> n = 1 AND NOT has({content_keys:Array(String)}, pair.key), kv, arrayEnumerateUniq(kv.key)) AS facts,
+    (event, k) -> has({content_keys:Array(String)}, k) OR has({url_keys:Array(String)}, k) OR (has({content_events:Array(String)}, event) AND NOT has({event_kept_keys:Array(String)}, k)) AS is_content,
+    (event, kv) -> arrayFilter((pair, n) -> n = 1 AND NOT is_content(event, pair.key), kv, arrayEnumerateUniq(kv.key)) AS facts,
+    (k, v) -> if(has({url_keys:Array(String)}, k), replaceRegexpOne(replaceRegexpOne(v, {url_user:String}, '\\1'), {url_query:String}, ''), v) AS plain_url,
     kv -> CAST((kv.key, arrayMap(v -> json_text(v), kv.value)), 'Map(LowCardinality(String), String)') AS json_map,
     time -> fromUnixTimestamp64Nano(toInt64(least(greatest(time, earliest), latest)), 'UTC') AS sane_time,
     toUInt64(1577836800000000000) AS earliest
@@ -37,7 +40,7 @@ SELECT
     fromUnixTimestamp64Nano(toInt64(sane_start_ns), 'UTC') AS start_time,
     if(sane_end_ns > sane_start_ns, sane_end_ns - sane_start_ns, 0) AS duration_ns,
     if(status_code BETWEEN 0 AND 2, status_code, 0) AS status_code,
-    status_message,
+    '' AS status_message,
     trace_state,
     trace_flags,
     service,
@@ -56,7 +59,7 @@ SELECT
     if(attributes_int['gen_ai.usage.input_tokens'] >= 0 AND mapContains(attributes_int, 'gen_ai.usage.input_tokens'), attributes_int['gen_ai.usage.input_tokens'], NULL) AS input_tokens,
     if(attributes_int['gen_ai.usage.output_tokens'] >= 0 AND mapContains(attributes_int, 'gen_ai.usage.output_tokens'), attributes_int['gen_ai.usage.output_tokens'], NULL) AS output_tokens,
     if(mapContains(attributes_string, 'error.type'), attributes_string['error.type'], NULL) AS error_type,
-    mapFromArrays(arrayFilter((k, t) -> t = 's', keys, types), arrayFilter((v, t) -> t = 's', strings, types)) AS attributes_string,
+    mapFromArrays(arrayFilter((k, t) -> t = 's', keys, types), arrayFilter((v, t) -> t = 's', if(empty({url_keys:Array(String)}), strings, arrayMap((k, v) -> plain_url(k, v), keys, strings)), types)) AS attributes_string,
     mapFromArrays(arrayFilter((k, t) -> t = 'i', keys, types), arrayFilter((v, t) -> t = 'i', ints, types)) AS attributes_int,
     mapFromArrays(arrayFilter((k, t) -> t = 'd', keys, types), arrayFilter((v, t) -> t = 'd', doubles, types)) AS attributes_double,
     mapFromArrays(arrayFilter((k, t) -> t = 'b', keys, types), arrayFilter((v, t) -> t = 'b', bools, types)) AS attributes_bool,
@@ -71,7 +74,10 @@ SELECT
     dropped_attributes,
     dropped_events,
     dropped_links,
-    arraySort(arrayDistinct(arrayConcat(arrayFilter(k -> has({content_keys:Array(String)}, k), all_keys), content_above))) AS content_removed,
+    arraySort(arrayDistinct(arrayConcat(
+        arrayFilter(k -> has({content_keys:Array(String)}, k), keys), arrayFilter(k -> is_content('', k), arrayFlatten(span_links.attributes.key)),
+        arrayFlatten(arrayMap(e -> arrayFilter(k -> is_content(e.name, k), e.attributes.key), span_events)),
+        if(status_said = '', [], ['otel.status_description']), content_above))) AS content_removed,
     arrayFilter(f -> f != '', [
         if(start_ns != sane_start_ns, 'start-time-clamped', ''),
         if(end_ns NOT IN (0, sane_end_ns), 'end-time-clamped', ''),
@@ -79,7 +85,11 @@ SELECT
         if(length(parent_id) NOT IN (0, 8), 'malformed-parent-id', ''),
         if(arrayExists(e -> e.time_unix_nano < earliest OR e.time_unix_nano > latest, span_events), 'event-time-clamped', ''),
         if(replaceAll(claimed, '-', '') NOT IN ('', lower(hex(request_id))), 'claimed-id-ignored', '')]) AS flags,
-    fromUnixTimestamp64Milli(toInt64(received_ms), 'UTC') AS received_at
+    fromUnixTimestamp64Milli(toInt64(received_ms), 'UTC') AS received_at,
+    if(empty({digest_key:String}), CAST(map(), 'Map(LowCardinality(String), String)'), mapFromArrays(
+        arrayFilter((k, t, kind) -> t = 'content' AND kind = 's' AND has({digested_keys:Array(String)}, k), keys, types, kinds),
+        arrayMap(v -> concat({digest_prefix:String}, lower(hex(HMAC('sha256', v, {digest_key:String})))),
+            arrayFilter((v, k, t, kind) -> t = 'content' AND kind = 's' AND has({digested_keys:Array(String)}, k), strings, keys, types, kinds)))) AS content_digests
 FROM
 (
     SELECT
@@ -87,9 +97,8 @@ FROM
         received_ms * 1000000 + 86400000000000 AS latest,
         least(greatest(start_ns, toUInt64(1577836800000000000)), latest) AS sane_start_ns,
         least(greatest(end_ns, toUInt64(1577836800000000000)), latest) AS sane_end_ns,
-        arrayConcat(span_events.attributes, span_links.attributes) AS nested,
-        arrayMap(kv -> json_map(facts(kv)), nested) AS nested_facts,
-        arrayConcat(keys, arrayFlatten(nested.key)) AS all_keys,
+        status_message AS status_said,
+        arrayConcat(arrayMap(e -> json_map(facts(e.name, e.attributes)), span_events), arrayMap(l -> json_map(facts('', l.attributes)), span_links)) AS nested_facts,
         arrayMap((k, n, t) -> multiIf(n > 1, 'repeated', has({content_keys:Array(String)}, k), 'content', toString(t)), keys, arrayEnumerateUniq(keys), kinds) AS types
     FROM stage_spans
     INNER JOIN stage_ids USING (project, trace_id, claimed)

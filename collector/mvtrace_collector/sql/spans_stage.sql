@@ -20,5 +20,5 @@ FROM
         FROM (SELECT project, received_ms, seq, arrayJoin(traces.resource_spans) AS rs FROM {source})
     )
 )
-SETTINGS max_threads = 1, max_insert_threads = 1, input_format_protobuf_oneof_presence = 1,
+SETTINGS max_threads = 1, max_insert_threads = 1, query_plan_enable_optimizations = 0, input_format_protobuf_oneof_presence = 1,
     format_schema_source = 'string', format_schema_message_name = 'Envelope', format_schema = {schema}

@@ -3,6 +3,7 @@
 SELECT
     groupUniqArray((base64Encode(resource), base64Encode(scope))) AS scopes,
     groupUniqArrayArray(arrayConcat(keys, arrayFlatten(span_events.attributes.key), arrayFlatten(span_links.attributes.key))) AS attribute_keys,
+    groupUniqArrayArray(span_events.name) AS event_names,
     groupUniqArrayArray(arrayConcat(
         arrayMap((t, v) -> concat(t, base64Encode(v)), arrayFilter(t -> t IN ('a', 'm'), kinds), arrayFilter((v, t) -> t IN ('a', 'm'), others, kinds)),
         arrayMap(v -> concat(v.value, base64Encode(concat(v.array_value, v.kvlist_value))),

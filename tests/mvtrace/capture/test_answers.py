@@ -102,7 +102,22 @@ def test_backoff_grows_to_its_cap() -> None:
 
 def test_retry_after_is_honoured_and_bounded() -> None:
     """
-    The collector's word wins over the backoff, but a mad one does not stop deliveries for years.
+    The collector's word wins over the backoff, but a mad one neither stops deliveries for years nor
+    makes them a loop without a pause.
     """
     assert retry_delay_s(Verdict.BUSY, 9, 2.0, jitter=0.0) == 2.0
     assert retry_delay_s(Verdict.BUSY, 1, 1e9, jitter=0.0) == 600.0
+    assert retry_delay_s(Verdict.BUSY, 1, 0.0, jitter=0.0) == 0.5
+
+
+def test_no_delay_is_longer_than_the_operator_allows() -> None:
+    """
+    A cap of the operator's own holds for grown and for asked delays, and keeps its jitter.
+    """
+    for asked in (None, 1e9):
+        delays = [
+            retry_delay_s(Verdict.BLOCKED, 9, asked, jitter=jitter, most_s=2.0)
+            for jitter in (0.0, 0.5, 1.0)
+        ]
+        assert delays == [1.0, 1.5, 2.0]
+    assert retry_delay_s(Verdict.BUSY, 1, None, jitter=1.0, most_s=2.0) == 0.5

@@ -12,6 +12,7 @@ import pytest
 from sink import PROTOBUF, Scripted, Sink, attributes, partial_success
 
 from mvtrace.capture import exporter
+from mvtrace.capture.connection import CollectorConnection
 from mvtrace.capture.pipeline import Tracing
 from mvtrace.config import TracingConfig
 from mvtrace.otlp import FinishedSpan
@@ -39,7 +40,8 @@ def test_delivery_has_id_key_and_encoding(sink: Sink, tmp_path: Path) -> None:
     """
     A batch is gzipped protobuf under its fixed id, with the key as a bearer token.
     """
-    tracing = tracing_to(f"{sink.url}/base", tmp_path, api_key="mvt_k_s", service="svc")
+    options = {"api_key": "mvt_k_s", "service": "svc", "compression": "gzip"}
+    tracing = tracing_to(f"{sink.url}/base", tmp_path, **options)
 
     tracing.emit_spans([a_span("one")])
 
@@ -58,11 +60,12 @@ def test_delivery_has_id_key_and_encoding(sink: Sink, tmp_path: Path) -> None:
     tracing.shutdown()
 
 
-def test_without_compression(sink: Sink, tmp_path: Path) -> None:
+@pytest.mark.parametrize("compression", ["none", "auto"])
+def test_without_compression(sink: Sink, tmp_path: Path, compression: str) -> None:
     """
-    Where compression is off the body is plain protobuf.
+    Where compression is off, or the collector on this machine, the body is plain protobuf.
     """
-    tracing = tracing_to(sink.url, tmp_path, compression="none")
+    tracing = tracing_to(sink.url, tmp_path, compression=compression)
 
     tracing.emit_spans([a_span("one")])
 
@@ -70,6 +73,17 @@ def test_without_compression(sink: Sink, tmp_path: Path) -> None:
     assert "content-encoding" not in sink.deliveries[0].headers
     assert [span.name for span in sink.spans] == ["one"]
     tracing.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("url", "is_local"),
+    [("http://[::1]:1", True), ("http://localhost:1/x", True), ("https://collector:1", False)],
+)
+def test_local_collector(url: str, is_local: bool) -> None:
+    """
+    A collector is on this machine where its URL says so.
+    """
+    assert CollectorConnection(TracingConfig(url=url)).is_local is is_local
 
 
 def test_retry_is_byte_identical(sink: Sink, tmp_path: Path) -> None:

@@ -585,7 +585,8 @@ def test_composite_and_arm(captured: Captured) -> None:
 
 def test_scopes_that_are_no_requests() -> None:
     """
-    Lifespan and unknown scopes reach the application as the very objects the server gave.
+    Unknown scopes reach the application as the very objects the server gave, and lifespan too, but
+    for its ``send``, where the end of the server is seen.
     """
     seen: list[tuple[object, ...]] = []
 
@@ -597,8 +598,27 @@ def test_scopes_that_are_no_requests() -> None:
     for scope in scopes:
         talk.run(mvtrace.TraceMiddleware(app), scope)
 
-    assert seen == [(scope, talk.receive, talk.send) for scope in scopes]
+    assert [call[:2] for call in seen] == [(scope, talk.receive) for scope in scopes]
+    assert seen[1][2] == talk.send
     assert scopes == [{"type": "lifespan"}, {"type": "mqtt"}]
+
+
+def test_end_of_the_server(captured: Captured) -> None:
+    """
+    When a server ends by lifespan all is delivered before it is told so: a signal may follow.
+    """
+    delivered: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with mvtrace.request(route="last"):
+            pass
+        await send({"type": "lifespan.shutdown.complete"})
+
+    talk = Conversation(on_send=lambda _: delivered.append(len(captured.sink.logs)))
+    talk.run(mvtrace.TraceMiddleware(app), {"type": "lifespan"})
+
+    assert talk.sent == [{"type": "lifespan.shutdown.complete"}]
+    assert delivered == [1]
 
 
 def test_composite_is_registered_when_the_server_starts(captured: Captured) -> None:

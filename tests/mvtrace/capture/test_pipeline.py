@@ -273,7 +273,8 @@ def test_disabled_tracing_does_nothing(sink: Sink, tmp_path: Path) -> None:
     tracing.shutdown()
     assert threading.active_count() == before
     assert not (tmp_path / "spool").exists()
-    assert {name for name, number in tracing.stats().items() if number} <= {"capture_errors"}
+    of_the_process = {"capture_errors", "breaker_openings", "requests_not_captured"}
+    assert {name for name, number in tracing.stats().items() if number} <= of_the_process
 
 
 def test_configure_replaces_and_flushes(sink: Sink, tmp_path: Path) -> None:
@@ -454,8 +455,12 @@ def test_stats_name_every_stop(sink: Sink, tmp_path: Path) -> None:
 
     assert set(tracing.stats()) == {
         *COUNTERS,
+        "breaker_is_open",
+        "breaker_openings",
         "capture_errors",
+        "requests_not_captured",
         "queue_length",
+        "shipping_lag_ms",
         "spool_undelivered_bytes",
     }
     tracing.shutdown()

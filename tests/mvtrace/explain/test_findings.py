@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 from story import (
+    PRODUCER,
     REINDEXED,
     SECOND,
+    START_MS,
     SYSTEM,
     bodies,
     calls,
@@ -27,15 +29,29 @@ from story import (
 from mvtrace.explain.codes import CODES
 from mvtrace.explain.evidence import (
     ContentCheck,
+    ErasureNote,
     Evidence,
+    PayloadNote,
     QuarantineNote,
     RequestHead,
     SharedId,
 )
 from mvtrace.explain.explainer import explain
 from mvtrace.explain.explanation import Finding, short
+from mvtrace.explain.gaps import Gap, ProducerEnd
 from mvtrace.records import CaptureReport, Drift, ObservedComponent
 
+CUT_OFF = ProducerEnd(producer_id=PRODUCER, state="orphaned", ended_at=START_MS + 1000)
+GAP = Gap(
+    producer_id=PRODUCER,
+    first=5,
+    last=6,
+    missing_ranges=((5, 6),),
+    reason="in_flight_at_kill",
+    service="support",
+    started_after=START_MS,
+    started_before=START_MS + 1000,
+)
 PROMPT = SYSTEM.part("prompt/answer")
 OTHER = request_id(50)
 VERSION = short(SYSTEM.version)
@@ -80,6 +96,23 @@ def quarantined(subject: str, reason: str) -> Evidence:
     return evidence(
         quarantine=(QuarantineNote(subject=subject, reason=reason, detail="why", received_at=1),)
     )
+
+
+KEPT = PayloadNote(
+    kind="generation/answer//prompt",
+    digest="hmac-sha256:00000000:" + "0" * 64,
+    mode="redacted",
+    subject="hmac-sha256:00000000:" + "1" * 64,
+    bytes=10,
+    is_cut=False,
+    redactions={"email": 2, "iban": 1},
+)
+ERASED = ErasureNote(
+    subject=KEPT.subject,
+    erased_at=1_787_396_528_123_000_000,
+    erased_by="3f9c01d2ab45",
+    reason="asked for it",
+)
 
 
 CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
@@ -189,9 +222,36 @@ CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
         lambda: evidence(record(capture=CaptureReport(errors=2))),
         "2 internal errors while this request was traced: the record may be incomplete.",
     ),
+    "request_cut_off": (
+        lambda: evidence(
+            record(state="started", outcome=None, ended_at=None), producer_end=CUT_OFF
+        ),
+        (
+            "Only the start of this request is recorded. Its process was killed or crashed at about "
+            "2026-08-22 11:02:08.123 UTC before it finished."
+        ),
+    ),
+    "records_lost": (
+        lambda: evidence(gaps=(GAP,)),
+        (
+            "2 records of service support were lost between 2026-08-22 11:02:07.123 and "
+            "2026-08-22 11:02:08.123 UTC: the process was killed while they were in flight."
+        ),
+    ),
     "capture_dropped": (
         lambda: evidence(record(capture=CaptureReport(spans_dropped=3, truncated=1))),
         "Capture kept its limits: 3 spans dropped, 1 value cut to length.",
+    ),
+    "content_kept": (
+        lambda: evidence(payloads=(KEPT, replace(KEPT, kind="generation/answer//output"))),
+        "2 texts of this request kept, redacted; taken out: email 4, iban 2.",
+    ),
+    "content_erased": (
+        lambda: evidence(erasures=(ERASED,)),
+        (
+            "Its content was erased on 2026-08-22T11:02:08.123000Z by 3f9c01d2ab45 (asked for it); "
+            "what is shown here is what remains as evidence."
+        ),
     ),
     "spans_missing": (
         lambda: evidence(spans=spans_of(record())[:2]),

@@ -388,6 +388,69 @@ def test_notes(fill: Filler, reader: Reader) -> None:
     assert sorted(codes(reader)[:2]) == ["record_conflict", "registration_refused"]
 
 
+def test_crowded_alias_does_not_hide_the_trace(
+    fill: Filler, reader: Reader, store: Store, project: str
+) -> None:
+    """
+    Requests of the same trace are found beside an id that more requests carry than are looked at.
+    """
+    store.command(
+        "INSERT INTO request_aliases (project, alias_hash, kind, alias, request_id, received_at) "
+        "SELECT {project:String}, sipHash64('client-0'), 'x-request-id', 'client-0', "
+        "toFixedString(unhex(concat({head:String}, leftPad(hex(number), 12, '0'))), 16), now64(3) "
+        "FROM numbers(1000)",
+        {"project": project, "head": hexadecimal(request_id(9))[:20]},
+    )
+    foreign = request_id(5)
+    fill.spans([replace(span, request_id=foreign) for span in spans_of(record())[:1]])
+    fill.alias("trace_id", TRACE, foreign)
+
+    found = reader.read(FIRST)
+
+    assert found.united_ids == (foreign,)
+    assert {shared.value for shared in found.shared_ids} == {"client-0"}
+
+
+def test_what_is_kept_of_a_generation(fill: Filler, store: Store, project: str) -> None:
+    """
+    What serves now, events and quarantine are read again once something new is stored.
+    """
+    generation = [1]
+    reader = Reader(store, project, generation=lambda: generation[0])
+    assert [one.request_id for one in reader.read(FIRST).recent] == [FIRST]
+
+    fill.request(record(7))
+    fill.event(FIRST, "gen_ai.evaluation.result", {"score": "0.5"})
+    fill.quarantine(hexadecimal(FIRST), "conflicting-record", "another producer")
+    generation[0] += 1
+    found = reader.read(FIRST)
+
+    assert found.newest is not None
+    assert found.newest.request_id == OTHER
+    assert len(found.events) == len(found.quarantine) == 1
+    assert [one.request_id for one in reader.read(OTHER).recent] == [OTHER]
+    assert reader.read(FIRST).newest == found.newest
+
+
+@pytest.mark.parametrize("order", [(0, 20, 30), (30, 20, 0)])
+def test_newest_of_many_whoever_asks_first(
+    store: Store, project: str, order: tuple[int, ...]
+) -> None:
+    """
+    A reader that keeps what serves now tells the same as one that reads it for each request.
+    """
+    filler = Filler(store, project)
+    for number in range(31):
+        filler.record(record(number))
+    keeping = Reader(store, project, generation=lambda: 1)
+
+    for number in order:
+        plain = Reader(store, project).read(request_id(number))
+        kept = keeping.read(request_id(number))
+        assert kept.recent == plain.recent
+        assert kept.newest == plain.newest
+
+
 def test_cached_answers_are_followed(fill: Filler, reader: Reader) -> None:
     """
     Answers made from cached answers are followed to the request that really spoke, in circles

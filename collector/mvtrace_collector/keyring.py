@@ -1,0 +1,204 @@
+"""The keys of a store: read into memory, looked up without a query, changed one state at a time.
+
+Comes in: an open store. Goes out: the Identity behind a bearer token, and new, rotated or revoked
+keys. The table is append-only; the highest revision of an id holds. Several collectors of one
+store see each other's changes after REFRESH_SECONDS. Where the store does not answer, what is known
+holds: a store that is down must not turn into an open door, nor refuse those who keep their data.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mvtrace.errors import MvtraceError, NotFoundError
+from mvtrace.store import Store
+from mvtrace_collector.keys import ApiKey, Grant, Identity, granted, mint, parse, proves
+
+REFRESH_SECONDS: Final = 5.0
+"""Within what time a key that another collector revoked stops opening this one."""
+
+_LOGGER: Final = logging.getLogger(__name__)
+_COLUMNS: Final = (
+    "key_id",
+    "revision",
+    "secret_digest",
+    "scopes",
+    "projects",
+    "label",
+    "created_at",
+    "created_by",
+    "expires_at",
+    "revoked_at",
+    "replaces",
+)
+_READ: Final = (
+    "SELECT key_id, revision, secret_digest, scopes, projects, label, "
+    "toUnixTimestamp64Milli(created_at), created_by, toUnixTimestamp64Milli(expires_at), "
+    "toUnixTimestamp64Milli(revoked_at), replaces "
+    "FROM api_keys ORDER BY key_id, revision DESC LIMIT 1 BY key_id"
+)
+
+
+class KeyNotFoundError(NotFoundError):
+    """There is no key of that id."""
+
+    code = "key-not-found"
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"There is no key {key_id[:40]!r}.", hint="'mvtrace keys list' shows those there are."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made, with the text that is never shown again."""
+
+    key: ApiKey
+    text: str
+
+
+class Keyring:
+    """The keys of *store*; safe for several threads."""
+
+    def __init__(self, store: Store, *, now_ms: Callable[[], int] | None = None) -> None:
+        self._store = store
+        self._now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
+        self._guard = threading.Lock()
+        self._keys: dict[str, ApiKey] = {}
+        self._read_at = float("-inf")
+        self.refresh()
+
+    @property
+    def keys(self) -> list[ApiKey]:
+        """Every key, also those that have ended, oldest first."""
+        return sorted(self._keys.values(), key=lambda key: (key.created_ms, key.id))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no key was ever made; a revoked one still closes the door."""
+        return not self._keys
+
+    def identity(self, token: str) -> Identity | None:
+        """Return who shows *token*; None for an unknown, wrong, expired or revoked one."""
+        parts = parse(token)
+        if parts is None:
+            return None
+        key = self._keys.get(parts[0])
+        is_proven = proves(key, parts[1])
+        if key is None or not is_proven or not key.is_valid(self._now_ms()):
+            return None
+        return key.identity
+
+    def refresh(self) -> None:
+        """Read the table.
+
+        Raises:
+            MvtraceError: the store does not answer; what was known still holds.
+        """
+        found = {row[0]: _key(row) for row in self._store.query(_READ).rows}
+        with self._guard:
+            for key_id, key in found.items():
+                known = self._keys.get(key_id)
+                if known is None or known.revision < key.revision:
+                    self._keys[key_id] = key
+            self._read_at = time.monotonic()
+
+    def keep_fresh(self, stop: threading.Event) -> None:
+        """Read the table every few seconds until *stop*; runs in a thread of its own."""
+        while not stop.wait(REFRESH_SECONDS):
+            try:
+                self.refresh()
+            except MvtraceError as error:
+                _LOGGER.warning("The keys could not be read again: %s", error.message)
+
+    def create(self, grant: Grant, *, by: str) -> NewKey:
+        """Make a key and store it.
+
+        Raises:
+            ConfigurationError: it would have ended before it began.
+        """
+        key, text = mint(grant, now_ms=self._now_ms(), by=by)
+        self._write(key)
+        return NewKey(key, text)
+
+    def rotate(self, key_id: str, *, overlap_s: float, by: str) -> NewKey:
+        """Make a successor of a key, which itself ends after *overlap_s* seconds.
+
+        Raises:
+            KeyNotFoundError: there is none of that id.
+        """
+        old = self._known(key_id)
+        now_ms = self._now_ms()
+        ends = old.grant.expires_ms
+        renewed = None if ends is None else now_ms + ends - old.created_ms
+        grant = replace(old.grant, expires_ms=renewed)
+        key, text = mint(grant, now_ms=now_ms, by=by, replaces=old.id)
+        self._write(key)
+        self._write(old.ending(now_ms + int(overlap_s * 1000)))
+        return NewKey(key, text)
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """End a key now; again changes nothing.
+
+        Raises:
+            KeyNotFoundError: there is none of that id.
+        """
+        old = self._known(key_id)
+        if not old.is_valid(self._now_ms()):
+            return old
+        ended = old.ending(self._now_ms())
+        self._write(ended)
+        return ended
+
+    def _known(self, key_id: str) -> ApiKey:
+        self.refresh()
+        if (key := self._keys.get(key_id)) is None:
+            raise KeyNotFoundError(key_id)
+        return key
+
+    def _write(self, key: ApiKey) -> None:
+        with self._store.session() as session:
+            session.insert("api_keys", _COLUMNS, [_row(key)])
+        with self._guard:
+            self._keys[key.id] = key
+
+
+def _row(key: ApiKey) -> tuple[Any, ...]:
+    return (
+        key.id,
+        key.revision,
+        key.digest,
+        sorted(key.grant.scopes),
+        list(key.grant.projects),
+        key.grant.label,
+        _moment(key.created_ms),
+        key.created_by,
+        _moment(key.grant.expires_ms),
+        _moment(key.revoked_ms),
+        key.replaces or "",
+    )
+
+
+def _moment(unix_ms: int | None) -> datetime | None:
+    return None if unix_ms is None else datetime.fromtimestamp(unix_ms / 1000, UTC)
+
+
+def _key(row: tuple[Any, ...]) -> ApiKey:
+    (key_id, revision, digest, scopes, projects, label, created, by, expires, revoked, old) = row
+    return ApiKey(
+        id=key_id,
+        digest=bytes(digest),
+        grant=granted(scopes=scopes, projects=projects, label=label, expires_ms=expires),
+        created_ms=created,
+        created_by=by,
+        revoked_ms=revoked,
+        replaces=old or None,
+        revision=revision,
+    )

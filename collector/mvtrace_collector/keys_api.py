@@ -1,0 +1,142 @@
+"""``/api/v1/keys``: keys listed, made, rotated and revoked by who has the scope ``admin``.
+
+In: JSON. Out: keys without their secrets; a new key's text once, in the answer that made it. A
+collector without keys is open to its host; its first key closes it, so that one must be an admin's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import orjson
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mvtrace.errors import ConfigurationError
+from mvtrace_collector.access import identity_in
+from mvtrace_collector.keyring import Keyring, NewKey
+from mvtrace_collector.keys import ApiKey, Grant, granted
+
+MAX_BODY: Final = 16 * 1024
+MAX_OVERLAP_S: Final = 90 * 86_400.0
+
+
+class State(Protocol):
+    """What the routes need of the collector."""
+
+    @property
+    def keyring(self) -> Keyring: ...
+
+
+def shown(key: ApiKey) -> dict[str, Any]:
+    """Return *key* as JSON: all but its secret's digest."""
+    grant = key.grant
+    return {
+        "id": key.id,
+        "label": grant.label,
+        "scopes": sorted(grant.scopes),
+        "projects": list(grant.projects),
+        "created_ms": key.created_ms,
+        "created_by": key.created_by,
+        "expires_ms": grant.expires_ms,
+        "revoked_ms": key.revoked_ms,
+        "replaces": key.replaces,
+    }
+
+
+def created(ring: Keyring, grant: Grant, *, by: str) -> NewKey:
+    """Make a key in *ring*.
+
+    Raises:
+        ConfigurationError: it would be the first one and not an admin's.
+    """
+    if ring.is_empty and "admin" not in grant.scopes:
+        raise ConfigurationError(
+            "--scope",
+            ", ".join(sorted(grant.scopes)),
+            "the first key closes the collector to whoever has none, so it must have admin",
+            hint="Make an admin's key first: mvtrace keys create --scope admin --project '*'",
+        )
+    return ring.create(grant, by=by)
+
+
+def routes(state: State) -> list[Route]:
+    """Return the routes, to be mounted by the collector."""
+
+    async def listed(_request: Request) -> Response:
+        return JSONResponse({"keys": [shown(key) for key in state.keyring.keys]})
+
+    async def create(request: Request) -> Response:
+        wanted = await _document(request)
+        grant = granted(
+            scopes=_texts(wanted, "scopes"),
+            projects=_texts(wanted, "projects"),
+            label=_text(wanted, "label"),
+            expires_ms=_whole(wanted, "expires_ms"),
+        )
+        by = identity_in(request.scope).key_id
+        new = await run_in_threadpool(created, state.keyring, grant, by=by)
+        return JSONResponse({**shown(new.key), "key": new.text}, status_code=201)
+
+    async def rotate(request: Request) -> Response:
+        overlap_s = _seconds(await _document(request), "overlap_s")
+        by, key_id = identity_in(request.scope).key_id, request.path_params["key_id"]
+        new = await run_in_threadpool(state.keyring.rotate, key_id, overlap_s=overlap_s, by=by)
+        return JSONResponse({**shown(new.key), "key": new.text}, status_code=201)
+
+    async def revoke(request: Request) -> Response:
+        key = await run_in_threadpool(state.keyring.revoke, request.path_params["key_id"])
+        return JSONResponse(shown(key))
+
+    return [
+        Route("/api/v1/keys", listed, methods=["GET"]),
+        Route("/api/v1/keys", create, methods=["POST"]),
+        Route("/api/v1/keys/{key_id}/rotate", rotate, methods=["POST"]),
+        Route("/api/v1/keys/{key_id}/revoke", revoke, methods=["POST"]),
+    ]
+
+
+async def _document(request: Request) -> Mapping[str, Any]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise ConfigurationError("body", None, f"it has at most {MAX_BODY:,} bytes")
+    try:
+        document = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise ConfigurationError("body", None, f"it is no JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError("body", None, "it is a JSON object")
+    return document
+
+
+def _texts(document: Mapping[str, Any], name: str) -> list[str]:
+    value = document.get(name)
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ConfigurationError(name, None, "it is a list of texts")
+    return value
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise ConfigurationError(name, None, "it is a text")
+    return value
+
+
+def _whole(document: Mapping[str, Any], name: str) -> int | None:
+    value = document.get(name)
+    if value is not None and (type(value) is not int or not 0 <= value < 1 << 48):
+        raise ConfigurationError(name, None, "it is Unix time in milliseconds")
+    return value
+
+
+def _seconds(document: Mapping[str, Any], name: str) -> float:
+    value = document.get(name, 0)
+    if type(value) not in (int, float) or not 0 <= value <= MAX_OVERLAP_S:
+        raise ConfigurationError(name, None, f"it is seconds from 0 to {MAX_OVERLAP_S:g}")
+    return float(value)

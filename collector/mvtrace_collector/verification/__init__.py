@@ -1,0 +1,1 @@
+"""``mvtrace verify``: everything recomputed that can be recomputed."""

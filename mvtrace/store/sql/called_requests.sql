@@ -1,0 +1,14 @@
+-- The requests that one called; they started while it ran, so their ids are a narrow range of the key.
+SELECT
+    request_id,
+    toUnixTimestamp64Nano(started_at) AS started,
+    service,
+    environment,
+    method,
+    route
+FROM requests
+WHERE project = {project:String}
+    AND request_id >= unhex({first_child:String})
+    AND request_id <= unhex({last_child:String})
+    AND parent_request_id = unhex({request_id:String})
+LIMIT 200

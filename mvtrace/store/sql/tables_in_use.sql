@@ -1,0 +1,14 @@
+-- Which of the tables that are mostly empty hold anything of a project.
+(
+    SELECT 'events' AS name
+    FROM events
+    WHERE project = {project:String}
+    LIMIT 1
+)
+UNION ALL
+(
+    SELECT 'quarantine' AS name
+    FROM quarantine
+    WHERE project = {project:String}
+    LIMIT 1
+)

@@ -1,0 +1,178 @@
+"""What the rules find, what they leave alone, and that no text makes them slow."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvtrace.capture.privacy_rules import (
+    Rule,
+    card_size,
+    iban_size,
+    phone_size,
+    read_rules,
+    rules_of,
+)
+from mvtrace.errors import ConfigurationError
+
+ALL = rules_of(is_personal=True)
+SECRETS = rules_of(is_personal=False)
+
+FOUND = [
+    ("mail anna.muster@example.org now", "email", "mail [email] now"),
+    ("call +49 30 901820", "phone-number", "call [phone-number]"),
+    ("call (030) 901-8200", "phone-number", "call [phone-number]"),
+    ("call 555-010-4477", "phone-number", "call [phone-number]"),
+    ("call 030 9018200", "phone-number", "call [phone-number]"),
+    ("card 4111 1111 1111 1111.", "card-number", "card [card-number]."),
+    ("card 5555-5555-5555-4444", "card-number", "card [card-number]"),
+    ("to DE89 3704 0044 0532 0130 00 please", "iban", "to [iban] please"),
+    ("to gb82west12345698765432", "iban", "to [iban]"),
+    ("Bearer abc.DEF-123456", "bearer-token", "Bearer [bearer-token]"),
+    ("Cookie: a=b; c=d\nHost: x", "secret-header", "Cookie: [secret-header]\nHost: x"),
+    ("X-Api-Key: abcdef", "secret-value", "X-Api-Key: [secret-value]"),
+    ('{"password": "a\\"b", "n": 1}', "secret-value", '{"password": [secret-value], "n": 1}'),
+    ("https://me:pw@shop.example/", "url-user", "https://[url-user]shop.example/"),
+    ("/a?token=abc&b=1", "url-secret", "/a?token=[url-secret]&b=1"),
+    ("use sk-proj-abcdefghijklmnop1234", "api-key", "use [api-key]"),
+    ("use AKIAIOSFODNN7EXAMPLE", "api-key", "use [api-key]"),
+    ("use ghp_abcdefghijklmnopqrstuvwxyz0123456789", "api-key", "use [api-key]"),
+    ("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----", "private-key", "[private-key]"),
+]
+
+
+@pytest.mark.parametrize(("text", "rule", "left"), FOUND)
+def test_rule_finds(text: str, rule: str, left: str) -> None:
+    """
+    What a rule is for is gone, the words around it stay, and the report has rule and count.
+    """
+    redacted = ALL.redact(text)
+
+    assert redacted.text == left
+    assert redacted.counts == {rule: 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 1234567890123456 of 2026-08-22 11:02:08",
+        "card 4111 1111 1111 1112",
+        "DE00370400440532013000",
+        "version 1.2.3.4 at 10.0.0.17:8080",
+        "3.141592653589793",
+        "01989f3c-2a4b-7c3d-8e5f-6a7b8c9d0e1f",
+        "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "anna at example",
+        "what is the password policy",
+    ],
+)
+def test_rule_leaves_alone(text: str) -> None:
+    """
+    Numbers that fail their check, dates, versions, ids and ordinary words stay.
+    """
+    assert ALL.redact(text) == (text, {})
+
+
+def test_secrets_alone_leave_persons() -> None:
+    """
+    Without the rules for personal data only what opens doors goes.
+    """
+    redacted = SECRETS.redact("anna@example.org has password=hunter2")
+
+    assert redacted == ("anna@example.org has password=[secret-value]", {"secret-value": 1})
+
+
+@given(st.text(max_size=200).filter(lambda text: text.isprintable()))
+def test_a_secret_value_is_found_however_it_is_quoted(secret: str) -> None:
+    """
+    The value of a denied key is gone from JSON, and from JSON within JSON, whatever is in it.
+    """
+    marked = f"q7{secret}7q"
+    once = json.dumps({"api_key": marked, "n": 1})
+    twice = json.dumps({"arguments": once})
+
+    for text in (once, twice):
+        redacted = ALL.redact(text)
+        assert json.dumps(marked)[1:-1] not in redacted.text
+        assert redacted.counts["secret-value"] == 1
+
+
+@given(st.integers(10**12, 10**18))
+def test_one_digit_off_is_no_card(number: int) -> None:
+    """
+    Of the ten numbers that differ in the last digit exactly one is a card's.
+    """
+    cards = [last for last in range(10) if card_size(f"{number}{last}")]
+
+    assert len(cards) <= 1
+
+
+def test_sizes() -> None:
+    """
+    A check tells how much of a candidate is one.
+    """
+    assert iban_size("DE89 3704 0044 0532 0130 00 ok") == 27
+    assert iban_size("DE88370400440532013000") == 0
+    assert phone_size("+49 30 901820") == 13
+    assert phone_size("12-34") == 0
+
+
+HOSTILE = [
+    "a" * 200_000,
+    "1 " * 100_000,
+    "DE12" + " a" * 100_000,
+    'secret: "' * 30_000,
+    "secret: \\" * 30_000,
+    "+1" * 100_000,
+    "@" * 200_000,
+    "x." * 100_000 + "@",
+    "http://" * 30_000,
+    "-----BEGIN PRIVATE KEY-----" * 8_000,
+    "a.a@" * 50_000,
+    "DE89" * 50_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=[text[:12] for text in HOSTILE])
+def test_no_text_makes_the_rules_slow(text: str) -> None:
+    """
+    The time grows with the length and not with its square: 200 kB take seconds at the very most.
+    """
+    started = time.process_time()
+
+    ALL.redact(text)
+
+    assert time.process_time() - started < 5
+
+
+def test_own_rules_come_from_a_file(tmp_path: Path) -> None:
+    """
+    A TOML file adds rules by name.
+    """
+    path = tmp_path / "rules.toml"
+    path.write_text("[rules]\npatient = 'P-\\d{6}'\n")
+
+    redacted = rules_of(is_personal=False, own=read_rules(path)).redact("P-123456 and P-1")
+
+    assert redacted == ("[patient] and P-1", {"patient": 1})
+    assert read_rules(path) == (Rule("patient", r"P-\d{6}"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "rules = 1", "[rules]\nBad = 'x'", "[rules]\na = '('", "[rules]\na = 'x*'", "[more]"],
+)
+def test_file_that_cannot_be_is_refused(tmp_path: Path, text: str) -> None:
+    """
+    No table, a bad name, an expression that cannot be read or that matches nothing: an error.
+    """
+    path = tmp_path / "rules.toml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigurationError):
+        read_rules(path)
