@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from obligations import Judge, Ledger
+from obligations import Judge, Ledger, arrives
 from supervised import Supervised
-from wire_producer import WireProducer
+from wire_producer import Load, WireProducer
 
 TABLES = ("requests", "spans", "request_aliases")
 
@@ -128,6 +129,31 @@ def test_older_copy_is_restored(collector: Supervised, tmp_path: Path) -> None:
     collector.start()
     found = Judge(collector.url).verdict(ledger)
     found.show("older copy of the store restored, inbox kept")
+    found.hold()
+
+
+def test_copy_made_while_loading_is_restored(collector: Supervised, tmp_path: Path) -> None:
+    """
+    A backup copied file by file while the collector loads and merges is torn as such copies are; put
+    into an empty place, it is made whole from the inbox.
+    """
+    ledger = Ledger()
+    with Load(collector.url, ledger, senders=2, requests=20, rest_s=0.05):
+        arrives(lambda: len(ledger.owed) > 500, 60)
+        copied = subprocess.run(
+            ["cp", "-a", str(collector.store), str(tmp_path / "copy")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        arrives(lambda: len(ledger.owed) > 1000, 60)
+    collector.kill()
+    shutil.rmtree(collector.store)
+    (tmp_path / "copy").rename(collector.store)
+    collector.start()
+    found = Judge(collector.url).verdict(ledger)
+    vanished = copied.stderr.count("No such file")
+    found.show(f"copied while loading ({vanished} files went meanwhile), restored, inbox kept")
     found.hold()
 
 

@@ -1,8 +1,10 @@
 """A server that speaks ClickHouse's HTTP dialect over the embedded engine; for tests only.
 
-``python http_dialect.py DIRECTORY`` prints ``listens on http://127.0.0.1:PORT``. Unlike ``/sql`` it
-has no gate: DDL, inserts, sessions with temporary tables, settings and ``input(…) FORMAT …`` all
-run. The engine leaves ``input()`` empty when it is embedded, so that one reads a file instead.
+``python http_dialect.py DIRECTORY [FAULTS]`` prints ``listens on http://127.0.0.1:PORT``. Unlike
+``/sql`` it has no gate: DDL, inserts, sessions with temporary tables, settings and ``input(…) FORMAT
+…`` all run. The engine leaves ``input()`` empty when it is embedded, so that one reads a file
+instead. FAULTS is a folder: an insert into a table of the database takes the first file of it away,
+and meets the fault it is named after: an error's code, or ``lost`` for an answer that never comes.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ FORMAT = re.compile(rb"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 WRITES = re.compile(
     rb"\s*(INSERT|CREATE|DROP|ALTER|OPTIMIZE|TRUNCATE|USE|SET|SYSTEM|RENAME)\b", re.IGNORECASE
 )
+INSERTS = re.compile(rb"\bINSERT INTO mvtrace\.", re.IGNORECASE)
 SHAPE = "JSONCompactEachRowWithNamesAndTypes"
 
 
@@ -98,8 +101,9 @@ class Handle:
 class Dialect:
     """The HTTP side: statements from URL and body, errors with ClickHouse's headers."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, faults: Path | None = None) -> None:
         self._directory = directory
+        self._faults = faults
         self._guard = threading.Lock()
         self._handles: dict[str, Handle] = {}
 
@@ -122,6 +126,9 @@ class Dialect:
         }
         parameters = {k[6:]: v for k, v in fields.items() if k.startswith("param_")}
         statement = fields.get("query", "").encode()
+        fault = self._next_fault(statement or body)
+        if fault.isdecimal():
+            return _refusal(f"Code: {fault}. DB::Exception: a fault of the test", headers)
         handle, is_lasting = self._handle(fields.get("session_id"))
         try:
             with tempfile.NamedTemporaryFile() as data:
@@ -134,9 +141,22 @@ class Dialect:
         finally:
             if not is_lasting:
                 handle.close()
+        if fault == "lost":  # fewer bytes than promised: the connection is cut
+            return Response(b"", headers={**headers, "content-length": "100"})
         if not WRITES.match(sql):
             headers["X-ClickHouse-Format"] = output
         return Response(result, headers={**headers, "X-ClickHouse-Summary": "{}"})
+
+    def _next_fault(self, statement: bytes) -> str:
+        """Return the fault that *statement* meets; empty for none."""
+        if self._faults is None or not INSERTS.search(statement):
+            return ""
+        with self._guard:
+            waiting = sorted(self._faults.iterdir())
+            if not waiting:
+                return ""
+            waiting[0].unlink()
+            return waiting[0].suffix.removeprefix(".")
 
     def _handle(self, session: str | None) -> tuple[Handle, bool]:
         if session is None:
@@ -176,10 +196,10 @@ class _Server(uvicorn.Server):
         print(f"listens on http://127.0.0.1:{port}", flush=True)
 
 
-def main(directory: str) -> None:
-    """Serve the engine in *directory* until stopped."""
+def main(directory: str, faults: str | None = None) -> None:
+    """Serve the engine in *directory* until stopped; *faults* is a folder."""
     Path(directory).mkdir(parents=True, exist_ok=True)
-    dialect = Dialect(directory)
+    dialect = Dialect(directory, None if faults is None else Path(faults))
     keeper = Handle(directory)  # keeps the engine open between requests
     app = Starlette(
         routes=[
@@ -200,4 +220,4 @@ def main(directory: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:3])

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -269,3 +270,26 @@ def _reads(row: list[str], keys: dict[str, tuple[str, bytes]]) -> bool:
     closed = Sealed(base64.b64decode(nonce), base64.b64decode(body))
     about = bound_to(request_id, kind, subject, digest)
     return PROSE.encode() in opened(key, closed, about=about)
+
+
+def test_erasing_while_more_comes_in(tmp_path: Path) -> None:
+    """
+    An erasure in the middle of a stream of the subject's requests: of none that was stored before it
+    anything can be read afterwards, also not after a restart, and all are explained.
+    """
+    with serving(tmp_path) as one:
+        with application(one.url, tmp_path, content="full", payload_key=KEY):
+            before = [own_calls(SUBJECT) for _ in range(5)]
+            explained(one.url, before[-1])
+            with ThreadPoolExecutor(1) as beside:
+                erased = beside.submit(erase, one.url)
+                while not erased.done():
+                    own_calls(SUBJECT)
+        assert int(str(erased.result()["requests"])) >= len(before)
+    with serving(tmp_path) as one:
+        said = [findings(one.url, request_id) for request_id in before]
+        read = content(one.url, before[0], MVTRACE_PAYLOAD_KEY=KEY)
+
+    assert all("content_erased" in found and "content_kept" not in found for found in said)
+    assert read.returncode == 1
+    assert found_in([tmp_path], [PROSE, SUBJECT]) == []
