@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.types import Scope as AsgiScope
 
 from mvtrace.errors import ConfigurationError
-from mvtrace_collector.errors import ForbiddenProjectError, ProjectNeededError
-from mvtrace_collector.keys import ANYBODY, Identity, Scope
+from mvtrace_collector.errors import ForbiddenError, ForbiddenProjectError, ProjectNeededError
+from mvtrace_collector.keys import ANYBODY, EVERY_PROJECT, Identity, Scope
 from mvtrace_collector.projects import PROJECT
 
 IDENTITY: Final = "mvtrace.identity"
@@ -36,6 +36,9 @@ _ROUTES: Final[dict[str, tuple[Scope, ...]]] = {
 }
 """Any one of the scopes opens a path; what is not listed is for ``admin``."""
 _ADMIN: Final[tuple[Scope, ...]] = ("admin",)
+_KEYS: Final = "/api/v1/keys"
+"""An admin of some projects makes keys for these; what tells of the whole collector (metrics,
+status, verification) is for an admin of every project."""
 
 
 def scopes_of(path: str) -> tuple[Scope, ...]:
@@ -48,7 +51,19 @@ def scopes_of(path: str) -> tuple[Scope, ...]:
 def is_open_to(path: str, identity: Identity) -> bool:
     """Whether *identity* may ask *path*."""
     scopes = scopes_of(path)
+    if _is_of_all(path) and EVERY_PROJECT not in identity.projects:
+        return False
     return not scopes or any(identity.may(scope) for scope in scopes)
+
+
+def forbidden(path: str, identity: Identity) -> ForbiddenError:
+    """Return why *identity* may not ask *path*."""
+    return ForbiddenError(identity.key_id, scopes_of(path), path, of_all=_is_of_all(path))
+
+
+def _is_of_all(path: str) -> bool:
+    """Whether *path* tells of all projects at once."""
+    return scopes_of(path) == _ADMIN and path != _KEYS and not path.startswith(f"{_KEYS}/")
 
 
 def identity_in(scope: AsgiScope) -> Identity:

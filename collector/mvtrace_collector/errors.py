@@ -79,10 +79,9 @@ class ForbiddenError(IngestError):
     status = 403
     rpc_code = PERMISSION_DENIED
 
-    def __init__(self, key_id: str, needed: Sequence[str], path: str) -> None:
-        super().__init__(
-            f"Key {key_id} has not the scope {' or '.join(needed)} that {path[:_SHOWN]} asks for."
-        )
+    def __init__(self, key_id: str, needed: Sequence[str], path: str, *, of_all: bool) -> None:
+        wanted = f"the scope {' or '.join(needed)}{' in every project' if of_all else ''}"
+        super().__init__(f"Key {key_id} has not {wanted} that {path[:_SHOWN]} asks for.")
 
 
 class ForbiddenProjectError(UsageError):

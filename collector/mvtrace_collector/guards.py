@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mvtrace_collector import access, answers
-from mvtrace_collector.errors import ForbiddenError, IngestError, UnauthenticatedError
+from mvtrace_collector.errors import IngestError, UnauthenticatedError
 from mvtrace_collector.keys import Identity
 
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -65,11 +65,7 @@ class KeyGuard:
             await self._app({**scope, access.IDENTITY: identity}, receive, send)
             return
         path = scope["path"]
-        error = (
-            UnauthenticatedError()
-            if identity is None
-            else ForbiddenError(identity.key_id, access.scopes_of(path), path)
-        )
+        error = UnauthenticatedError() if identity is None else access.forbidden(path, identity)
         await _refused(scope, error)(scope, receive, send)
 
 

@@ -128,6 +128,17 @@ class Keyring:
         self._write(key)
         return NewKey(key, text)
 
+    def known(self, key_id: str, by: Identity) -> ApiKey:
+        """Return a key that *by* manages.
+
+        Raises:
+            KeyNotFoundError: there is none of that id, or it is not *by*'s to manage.
+        """
+        key = self._known(key_id)
+        if not by.manages(key.grant.projects):
+            raise KeyNotFoundError(key_id)
+        return key
+
     def rotate(self, key_id: str, *, overlap_s: float, by: str) -> NewKey:
         """Make a successor of a key, which itself ends after *overlap_s* seconds.
 

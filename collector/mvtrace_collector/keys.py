@@ -54,6 +54,10 @@ class Identity:
         """Whether *project* is one of its projects; says nothing of whether there is such a one."""
         return project in self.projects or EVERY_PROJECT in self.projects
 
+    def manages(self, projects: Iterable[str]) -> bool:
+        """Whether keys of *projects* are this one's to make, see, rotate and revoke."""
+        return EVERY_PROJECT in self.projects or set(projects) <= set(self.projects)
+
     @property
     def only_project(self) -> str | None:
         """The project of everything that names none: the single one, ``default`` if listed."""

@@ -17,6 +17,7 @@ from starlette.routing import Route
 
 from mvtrace.errors import ConfigurationError
 from mvtrace_collector.access import identity_in
+from mvtrace_collector.errors import ForbiddenProjectError
 from mvtrace_collector.keyring import Keyring, NewKey
 from mvtrace_collector.keys import ApiKey, Grant, granted
 
@@ -66,8 +67,10 @@ def created(ring: Keyring, grant: Grant, *, by: str) -> NewKey:
 def routes(state: State) -> list[Route]:
     """Return the routes, to be mounted by the collector."""
 
-    async def listed(_request: Request) -> Response:
-        return JSONResponse({"keys": [shown(key) for key in state.keyring.keys]})
+    async def listed(request: Request) -> Response:
+        by = identity_in(request.scope)
+        mine = [key for key in state.keyring.keys if by.manages(key.grant.projects)]
+        return JSONResponse({"keys": [shown(key) for key in mine]})
 
     async def create(request: Request) -> Response:
         wanted = await _document(request)
@@ -77,19 +80,26 @@ def routes(state: State) -> list[Route]:
             label=_text(wanted, "label"),
             expires_ms=_whole(wanted, "expires_ms"),
         )
-        by = identity_in(request.scope).key_id
-        new = await run_in_threadpool(created, state.keyring, grant, by=by)
+        by = identity_in(request.scope)
+        if not by.manages(grant.projects):
+            strange = next(name for name in grant.projects if name not in by.projects)
+            raise ForbiddenProjectError(strange)
+        new = await run_in_threadpool(created, state.keyring, grant, by=by.key_id)
         return JSONResponse({**shown(new.key), "key": new.text}, status_code=201)
 
     async def rotate(request: Request) -> Response:
         overlap_s = _seconds(await _document(request), "overlap_s")
-        by, key_id = identity_in(request.scope).key_id, request.path_params["key_id"]
-        new = await run_in_threadpool(state.keyring.rotate, key_id, overlap_s=overlap_s, by=by)
+        by, key_id = identity_in(request.scope), request.path_params["key_id"]
+        await run_in_threadpool(state.keyring.known, key_id, by)
+        new = await run_in_threadpool(
+            state.keyring.rotate, key_id, overlap_s=overlap_s, by=by.key_id
+        )
         return JSONResponse({**shown(new.key), "key": new.text}, status_code=201)
 
     async def revoke(request: Request) -> Response:
-        key = await run_in_threadpool(state.keyring.revoke, request.path_params["key_id"])
-        return JSONResponse(shown(key))
+        by, key_id = identity_in(request.scope), request.path_params["key_id"]
+        await run_in_threadpool(state.keyring.known, key_id, by)
+        return JSONResponse(shown(await run_in_threadpool(state.keyring.revoke, key_id)))
 
     return [
         Route("/api/v1/keys", listed, methods=["GET"]),

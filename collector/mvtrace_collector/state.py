@@ -164,9 +164,10 @@ class CollectorState:
         self.started_at = time.time()
         self.metrics.watch(inbox.lag, self._numbers)
         self._keyring, self._payload_keys = keyring, payload_keys
-        threading.Thread(
+        self._keys_thread = threading.Thread(
             target=keyring.keep_fresh, args=(self._stop,), name="keys", daemon=True
-        ).start()
+        )
+        self._keys_thread.start()
         self._thread.start()
         self._gaps.start()
         self._observer.start()
@@ -191,6 +192,7 @@ class CollectorState:
         if self._thread is not None:
             self._thread.join(self.config.shutdown_seconds)
         self._gaps.stop()
+        self._keys_thread.join(self.config.shutdown_seconds)
         if self.is_loading:
             _LOGGER.error("The loader did not stop; what it was at is loaded again at the start")
             inbox.close()

@@ -221,6 +221,29 @@ def test_commands_rotate_and_revoke(closed: Closed) -> None:
     assert new not in table
 
 
+def test_admin_of_a_project_stays_in_it(closed: Closed) -> None:
+    """
+    An admin of one project makes and sees keys of it alone, and hears nothing of the collector.
+    """
+    limited, theirs = closed.key("admin", "a"), closed.key("read", "b")
+
+    own = new_key("read", "a", ["--url", closed.url], limited)
+    listed = json.loads(mvtrace("keys", "list", "--json", "--url", closed.url, key=limited))
+    revoked = mvtrace("keys", "revoke", theirs, "--url", closed.url, key=limited, code=1)
+
+    assert closed.ask("/api/v1/requests", own)[0] == 200
+    assert {tuple(key["projects"]) for key in listed["keys"]} == {("a",)}
+    assert "There is no key" in revoked
+    for projects in (["b"], ["*"]):
+        wanted = {"scopes": ["read"], "projects": projects, "label": "x"}
+        status, told = closed.ask("/api/v1/keys", limited, json.dumps(wanted).encode())
+        assert (status, "has no project" in told) == (403, True)
+    for path in ("/metrics", "/api/v1/status"):
+        status, told = closed.ask(path, limited)
+        assert (status, "admin in every project" in told) == (403, True)
+        assert closed.ask(path, closed.admin)[0] == 200
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [
