@@ -57,12 +57,21 @@ def test_demo_shows_the_silent_reindex_as_drift(tmp_path: Path) -> None:
     assert [one["kind"] for one in earlier["changes_since"]] == ["index"]
 
 
+def listening_to_ctrl_c() -> None:
+    """Undo what a shell does to what it runs in the background: it ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_demo_goes_on_serving_until_interrupted(tmp_path: Path) -> None:
     """
     With --serve the collector goes on answering after the explanation; Ctrl-C ends everything.
     """
     with subprocess.Popen(
-        [*DEMO, "4", "--serve"], env=environ(tmp_path), stdout=subprocess.PIPE, text=True
+        [*DEMO, "4", "--serve"],
+        env=environ(tmp_path),
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=listening_to_ctrl_c,
     ) as process:
         assert process.stdout is not None
         text = ""

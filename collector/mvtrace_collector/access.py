@@ -93,3 +93,17 @@ def project_of(request: Request) -> str:
     if not identity.sees(name):
         raise ForbiddenProjectError(name)
     return name
+
+
+async def small_body(request: Request, most: int) -> bytes:
+    """Return the body of a request, of which no more than *most* bytes are ever held.
+
+    Raises:
+        ConfigurationError: it is longer.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise ConfigurationError("body", None, f"it has at most {most:,} bytes")
+    return bytes(body)

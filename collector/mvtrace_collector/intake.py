@@ -47,6 +47,7 @@ REASONS: Final = {
     "scope": "the key has not the scope ingest",
     "event-name": "no event of that name means anything to the store",
     "event-body": "the event's body is not text",
+    "payload-key": "the wrapped key, its id or its subject is none",
     "event-size": f"a registry event is over {REGISTRY_EVENT_BYTES:,} bytes",
 }
 """The key is the metric's label, the text is for the sender."""
@@ -56,6 +57,9 @@ _SPAN_ID_BYTES: Final = 8
 _NO_TRACE: Final = bytes(_TRACE_ID_BYTES)
 _NO_SPAN: Final = bytes(_SPAN_ID_BYTES)
 _MAX_EXAMPLES: Final = 3
+_MAX_KEY_ID: Final = 64
+_MAX_SUBJECT: Final = 256
+_MAX_WRAPPED: Final = 1024
 _MAX_NAME: Final = 60
 
 
@@ -181,9 +185,12 @@ def _bad_records(records: Iterable[LogRecord], intake: Intake, project: str) -> 
         name = record.event_name or _name_in_attributes(record)
         reason = _record_problem(name, record)
         if name == semconv.EVENT_PAYLOAD_KEY and reason is None:
-            bad.append(position)
-            intake.keys.append(_payload_key(record, project))
-            continue
+            key = _payload_key(record, project)
+            if key is not None:
+                bad.append(position)
+                intake.keys.append(key)
+                continue
+            reason = "payload-key"
         if reason is None:
             continue
         bad.append(position)
@@ -193,20 +200,21 @@ def _bad_records(records: Iterable[LogRecord], intake: Intake, project: str) -> 
     return bad
 
 
-def _payload_key(record: LogRecord, project: str) -> PayloadKey:
+def _payload_key(record: LogRecord, project: str) -> PayloadKey | None:
+    """Return the key of *record*, None where it is none: key store and memory hold short ones."""
     said = {attribute.key: attribute.value for attribute in record.attributes}
     none = AnyValue()
     try:
         wrapped = base64.b64decode(record.body.string_value, validate=True)
     except ValueError:
-        wrapped = b""  # opens nothing
-    return PayloadKey(
-        project,
-        said.get(semconv.PAYLOAD_KEY_ID, none).string_value,
-        said.get(semconv.PAYLOAD_SUBJECT, none).string_value,
-        wrapped,
-        said.get(semconv.PAYLOAD_KEY_MADE, none).int_value,
-    )
+        return None
+    key_id = said.get(semconv.PAYLOAD_KEY_ID, none).string_value
+    subject = said.get(semconv.PAYLOAD_SUBJECT, none).string_value
+    lengths = ((key_id, _MAX_KEY_ID), (subject, _MAX_SUBJECT), (wrapped, _MAX_WRAPPED))
+    if not all(0 < len(part) <= most for part, most in lengths):
+        return None
+    made_ms = said.get(semconv.PAYLOAD_KEY_MADE, none).int_value
+    return PayloadKey(project, key_id, subject, wrapped, made_ms)
 
 
 def _name_in_attributes(record: LogRecord) -> str:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mvtrace.errors import ConfigurationError
-from mvtrace_collector.access import identity_in
+from mvtrace_collector.access import identity_in, small_body
 from mvtrace_collector.errors import ForbiddenProjectError
 from mvtrace_collector.keyring import Keyring, NewKey
 from mvtrace_collector.keys import ApiKey, Grant, granted
@@ -110,11 +110,7 @@ def routes(state: State) -> list[Route]:
 
 
 async def _document(request: Request) -> Mapping[str, Any]:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise ConfigurationError("body", None, f"it has at most {MAX_BODY:,} bytes")
+    body = await small_body(request, MAX_BODY)
     try:
         document = orjson.loads(body or b"{}")
     except orjson.JSONDecodeError as error:

@@ -22,7 +22,7 @@ from starlette.routing import Route
 from mvtrace.errors import ConfigurationError
 from mvtrace.store.reader import Reader
 from mvtrace.store.store import Store
-from mvtrace_collector.access import identity_in
+from mvtrace_collector.access import identity_in, small_body
 from mvtrace_collector.erasure import Eraser
 from mvtrace_collector.payload_keys import KeyStore
 
@@ -102,7 +102,7 @@ def routes(state: State) -> list[Route]:
         return JSONResponse(found)
 
     async def erase(request: Request) -> Response:
-        subject, reason = _asked(await request.body())
+        subject, reason = _asked(await small_body(request, MAX_BODY))
         project, by = state.project_of(request), identity_in(request.scope).key_id
         erased = await run_in_threadpool(state.eraser.erase, project, subject, by=by, reason=reason)
         return JSONResponse({**erased._asdict(), "project": project, "erased_by": by})
@@ -115,7 +115,7 @@ def routes(state: State) -> list[Route]:
 
 def _asked(body: bytes) -> tuple[str, str]:
     try:
-        document = orjson.loads(body[:MAX_BODY])
+        document = orjson.loads(body)
         subject, reason = document["subject"], document.get("reason") or ""
     except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
         raise ConfigurationError(

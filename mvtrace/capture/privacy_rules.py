@@ -23,9 +23,11 @@ _PHONE_DIGITS: Final = range(8, 16)
 _CARD_DIGITS: Final = range(13, 20)
 _IBAN_SIZES: Final = range(15, 35)
 
-_HEADER_NAMES: Final = r"(?:proxy-[\w-]+|authorization|(?:set-)?cookie)"
+# Names and first parts have a longest length: hostile text that repeats their beginning would
+# otherwise be read to its end from each of them.
+_HEADER_NAMES: Final = r"(?:proxy-[\w-]{1,64}+|authorization|(?:set-)?cookie)"
 _NAMED: Final = (
-    r"(?:proxy[_-][\w-]+|authorization|(?:set[_-])?cookie|(?:x[_-])?api[_-]?key|password|passwd"
+    r"(?:proxy[_-][\w-]{1,64}+|authorization|(?:set[_-])?cookie|(?:x[_-])?api[_-]?key|password|passwd"
     r"|secret|client[_-]secret|private[_-]key"
     r"|(?:x[_-])?(?:access|auth|refresh|security|id)[_-]token)"
 )
@@ -67,13 +69,17 @@ def _digits(text: str) -> list[int]:
 
 
 def card_size(text: str) -> int:
-    """Return the length of *text* if its digits pass Luhn's check as a card's do; else 0."""
-    digits = _digits(text)
+    """Return how much of *text* is a card's number, by Luhn's check; more digits may follow it."""
+    ends = (end for end in range(len(text), 0, -1) if not text[end : end + 1].isdigit())
+    return next((end for end in ends if _is_card(_digits(text[:end]))), 0)
+
+
+def _is_card(digits: Sequence[int]) -> bool:
     if len(digits) not in _CARD_DIGITS or len(set(digits)) == 1:
-        return 0
+        return False
     doubled = (digit * 2 for digit in digits[-2::-2])
     total = sum(digits[-1::-2]) + sum(two // 10 + two % 10 for two in doubled)
-    return 0 if total % 10 else len(text)
+    return total % 10 == 0
 
 
 def iban_size(text: str) -> int:
@@ -99,7 +105,8 @@ def _rule(name: str, pattern: str, check: Callable[[str], int] | None = None) ->
 
 SECRET_RULES: Final = (
     _rule(
-        "private-key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*-----END [A-Z ]*PRIVATE KEY-----"
+        "private-key",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-(?!----)[^-]*)*-----END [A-Z ]*PRIVATE KEY-----",
     ),
     _rule(
         "secret-header",
@@ -124,15 +131,15 @@ SECRET_RULES: Final = (
         r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[A-Za-z0-9_-]{30,}|\bhf_[A-Za-z0-9]{20,}"
         r"|\bnpm_[A-Za-z0-9]{30,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
         r"|\bmvt_[A-Za-z0-9]+_[A-Za-z0-9_-]{16,}"
-        r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*",
+        r"|\beyJ[A-Za-z0-9_-]{8,1000}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*",
     ),
 )
 """What opens doors: it goes in every mode."""
 
 PERSONAL_RULES: Final = (
     _rule("email", r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"),
-    _rule("iban", r"(?i)\b[a-z]{2}\d{2}(?: ?[a-z0-9]){11,30}\b", iban_size),
-    _rule("card-number", r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.]?\d)", card_size),
+    _rule("iban", r"(?ai)\b[a-z]{2}\d{2}(?: ?[a-z0-9]){11,30}\b", iban_size),
+    _rule("card-number", r"(?<!\d)(?<!\d\.)\d(?:[ -]?\d){12,18}(?![\d.]?\d)", card_size),
     _rule(
         "phone-number",
         r"(?<![\w.+])(?:\+|00)\d(?:[ ()./-]{0,2}\d){6,13}(?!\w)"

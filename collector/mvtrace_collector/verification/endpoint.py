@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from mvtrace.errors import FilterError, MvtraceError
 from mvtrace.store.filters import parse_filter
+from mvtrace_collector.access import small_body
 from mvtrace_collector.guards import json_error
 from mvtrace_collector.logs import described
 from mvtrace_collector.state import CollectorState
@@ -37,7 +38,7 @@ def routes(state: CollectorState) -> list[Route]:
     async def verification(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             return json_error(415, "unsupported", "Content-Type is to be application/json.")
-        asked, settled_ms = _asked(await request.body()), _settled_ms(state)
+        asked, settled_ms = _asked(await small_body(request, MAX_BODY)), _settled_ms(state)
         if not busy.acquire(blocking=False):
             return json_error(409, "verification-running", "A verification is running already.")
         made = Verification(
@@ -92,9 +93,9 @@ def _encoded(documents: Iterator[dict[str, Any]]) -> Iterator[bytes]:
 
 def _asked(body: bytes) -> dict[str, Any]:
     try:
-        plain = json.loads(body[:MAX_BODY] or b"{}")
+        plain = json.loads(body or b"{}")
         since, repair = plain.get("since") or "", plain.get("repair") is True
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise FilterError("the body", body[:40].decode("utf-8", "replace"), "it is JSON") from None
     wanted = parse_filter({"since": str(since)}, now_ms=time.time_ns() // 1_000_000)
     return {"since_ms": wanted.since_ms, "repair": repair}
