@@ -106,7 +106,8 @@ def _rule(name: str, pattern: str, check: Callable[[str], int] | None = None) ->
 SECRET_RULES: Final = (
     _rule(
         "private-key",
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-(?!----)[^-]*)*-----END [A-Z ]*PRIVATE KEY-----",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-(?!----)[^-]*)*"
+        r"-----END [A-Z ]*PRIVATE KEY-----",
     ),
     _rule(
         "secret-header",

@@ -31,6 +31,9 @@ FOUND = [
     ("call 030 9018200", "phone-number", "call [phone-number]"),
     ("card 4111 1111 1111 1111.", "card-number", "card [card-number]."),
     ("card 5555-5555-5555-4444", "card-number", "card [card-number]"),
+    ("card 4111 1111 1111 1111 123", "card-number", "card [card-number] 123"),
+    ("card 4111111111111111 12/27", "card-number", "card [card-number] 12/27"),
+    ("No.4111111111111111", "card-number", "No.[card-number]"),
     ("to DE89 3704 0044 0532 0130 00 please", "iban", "to [iban] please"),
     ("to gb82west12345698765432", "iban", "to [iban]"),
     ("Bearer abc.DEF-123456", "bearer-token", "Bearer [bearer-token]"),
@@ -43,6 +46,11 @@ FOUND = [
     ("use AKIAIOSFODNN7EXAMPLE", "api-key", "use [api-key]"),
     ("use ghp_abcdefghijklmnopqrstuvwxyz0123456789", "api-key", "use [api-key]"),
     ("-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----", "private-key", "[private-key]"),
+    (
+        "-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES-256-CBC\nab\n-----END RSA PRIVATE KEY-----",
+        "private-key",
+        "[private-key]",
+    ),
 ]
 
 
@@ -69,6 +77,7 @@ def test_rule_finds(text: str, rule: str, left: str) -> None:
         "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "anna at example",
         "what is the password policy",
+        "DE12 \u017f\u017f\u017f\u017f \u212a\u212a\u212a\u212a 3456 7890",
     ],
 )
 def test_rule_leaves_alone(text: str) -> None:
@@ -135,6 +144,10 @@ HOSTILE = [
     "-----BEGIN PRIVATE KEY-----" * 8_000,
     "a.a@" * 50_000,
     "DE89" * 50_000,
+    "proxy-" * 33_000,
+    "Proxy_" * 33_000,
+    "-eyJ" * 50_000,
+    "-eyJaaaaaaaa." * 15_000,
 ]
 
 
