@@ -130,8 +130,8 @@ CONTENT_KEYS: Final = frozenset(
 )
 
 SECRET_PATTERNS: Final = (
-    r"(.+\.)?(proxy[_-].+|authorization|cookie|set[_-]cookie|x[_-]api[_-]key|api[_-]?key)",
-    r"(.+\.)?(password|passwd|secret|client[_-]secret|private[_-]key|(x[_-])?(access|auth|refresh|security|id)[_-]token)",
+    r"(?i:(.+[._-])?(proxy[_-].+|authorization|cookie|set[_-]cookie|x[_-]api[_-]key|api[_-]?key))",
+    r"(?i:(.+[._-])?(password|passwd|secret|client[_-]secret|private[_-]key|(x[_-])?(access|auth|refresh|security|id)[_-]token))",
 )
 """Not content but secrets: they leave the process in no mode."""
 
