@@ -162,13 +162,6 @@ def routes(state: State) -> list[Route]:
 
 def error_response(error: MvtraceError) -> Response:
     """Return *error* as JSON: 400 for a wrong use, 404, 409 for an ambiguous id, 503."""
-    status = getattr(error, "status", 400)
-    if isinstance(error, AmbiguousIdError):
-        status = 409
-    elif isinstance(error, NotFoundError):
-        status = 404
-    elif isinstance(error, UnavailableError):
-        status = 503
     data: dict[str, Any] = {
         "code": error.code,
         "message": error.message,
@@ -179,7 +172,18 @@ def error_response(error: MvtraceError) -> Response:
         data |= {"hits": list(error.hits), "total": error.total}
     if isinstance(error, RequestNotFoundError) and error.lost:
         data |= {"lost": list(error.lost)}
-    return _json({"error": data}, status)
+    return _json({"error": data}, status_of(error))
+
+
+def status_of(error: MvtraceError) -> int:
+    """Return the HTTP status of *error*: its own, else that of its kind."""
+    if isinstance(error, AmbiguousIdError):
+        return 409
+    if isinstance(error, NotFoundError):
+        return 404
+    if isinstance(error, UnavailableError):
+        return 503
+    return int(getattr(error, "status", 400))
 
 
 def _read(

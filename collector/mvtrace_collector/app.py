@@ -20,13 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from mvtrace.errors import (
-    AmbiguousIdError,
-    ConfigurationError,
-    MvtraceError,
-    NotFoundError,
-    UnavailableError,
-)
+from mvtrace.errors import ConfigurationError, MvtraceError
 from mvtrace_collector import (
     api,
     health,
@@ -134,14 +128,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _known_error(_request: Request, error: Exception) -> Response:
     if not isinstance(error, MvtraceError):
         raise TypeError(type(error).__name__)
-    status = getattr(error, "status", 400)
-    if isinstance(error, AmbiguousIdError):
-        status = 409
-    elif isinstance(error, NotFoundError):
-        status = 404
-    elif isinstance(error, UnavailableError):
-        status = 503
-    return json_error(status, error.code, error.message, hint=error.hint)
+    return json_error(api.status_of(error), error.code, error.message, hint=error.hint)
 
 
 async def _unknown_error(request: Request, _error: Exception) -> Response:

@@ -121,7 +121,11 @@ class Eraser:
 def opened_keys(directory: Path, store: Store) -> KeyStore:
     """Open the key store, and let it and *store* know the same erasures; before any loading."""
     keys = KeyStore(directory)
-    Eraser(store, keys, nullcontext()).reconcile()
+    try:
+        Eraser(store, keys, nullcontext()).reconcile()
+    except BaseException:
+        keys.close()
+        raise
     return keys
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from mvtrace.errors import MvtraceError, NotFoundError
+from mvtrace.errors import ConfigurationError, MvtraceError, NotFoundError
 from mvtrace.store import Store
 from mvtrace_collector.keys import ApiKey, Grant, Identity, granted, mint, parse, proves
 
@@ -144,9 +144,17 @@ class Keyring:
 
         Raises:
             KeyNotFoundError: there is none of that id.
+            ConfigurationError: it has ended; what was revoked must not come back by a rotation.
         """
         old = self._known(key_id)
         now_ms = self._now_ms()
+        if not old.is_valid(now_ms):
+            raise ConfigurationError(
+                "KEY_ID",
+                key_id,
+                "this key has ended",
+                hint="Make a new one with 'mvtrace keys create'.",
+            )
         ends = old.grant.expires_ms
         renewed = None if ends is None else now_ms + ends - old.created_ms
         grant = replace(old.grant, expires_ms=renewed)

@@ -10,6 +10,7 @@ import hmac
 import logging
 import threading
 import time
+from contextlib import ExitStack
 from typing import Final
 
 from starlette.requests import Request
@@ -139,16 +140,17 @@ class CollectorState:
         """
         if self._parts is not None:
             return
-        store = open_store(self.config.store, owner_url=self.config.url)
-        try:
+        with ExitStack() as opened:
+            store = open_store(self.config.store, owner_url=self.config.url)
+            opened.callback(store.close)
             applied = migrate(store)
             keyring = Keyring(store)
             inbox = Inbox(self.config.inbox_dir, self.config.inbox)
+            opened.callback(inbox.close)
             payload_keys = opened_keys(self.config.keys_dir, store)
+            opened.callback(payload_keys.close)
             recover(store, inbox)
-        except BaseException:
-            store.close()
-            raise
+            opened.pop_all()  # from here on they are this state's to close
         if applied:
             _LOGGER.info("Migrations applied: %s", ", ".join(applied))
         gate = Gate(inbox, self.config.limits, self.metrics)
@@ -167,10 +169,8 @@ class CollectorState:
         self._keys_thread = threading.Thread(
             target=keyring.keep_fresh, args=(self._stop,), name="keys", daemon=True
         )
-        self._keys_thread.start()
-        self._thread.start()
-        self._gaps.start()
-        self._observer.start()
+        for part in (self._keys_thread, self._thread, self._gaps, self._observer):
+            part.start()
 
     def _made_loader(self, store: Store, inbox: Inbox) -> Loader:
         loader = Loader(store, inbox)

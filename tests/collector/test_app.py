@@ -14,9 +14,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from processes import Running, running
 from starlette.testclient import TestClient
 
+from mvtrace.errors import MvtraceError
 from mvtrace_collector import health
 from mvtrace_collector.app import build_app
 from mvtrace_collector.config import CollectorConfig
+from mvtrace_collector.state import CollectorState
 
 KEY = "a-key-of-sixteen-characters"
 
@@ -280,3 +282,19 @@ def test_not_ready_says_why(tmp_path: Path) -> None:
     assert checks["collector"]["reason"] == "the collector is stopping"
     assert "it was closed" in checks["store"]["reason"]
     assert checks["inbox"] == checks["loader"] == {"status": "ok"}
+
+
+def test_start_that_fails_gives_everything_back(tmp_path: Path) -> None:
+    """
+    Where the last thing to be opened cannot be, store and inbox are free for the next try.
+    """
+    config = CollectorConfig(store=f"chdb://{tmp_path / 'store'}")
+    config.keys_dir.write_text("in the way")
+    state = CollectorState(config)
+    with pytest.raises((OSError, MvtraceError)):
+        state.open()
+
+    config.keys_dir.unlink()
+    state.open()
+    assert state.inbox.lag().segments == 0
+    state.close()

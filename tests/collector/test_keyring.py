@@ -138,6 +138,20 @@ def test_revoked_and_expired_open_nothing(ring: Keyring, store: Store, clock: Cl
     assert {revoked.key.id, expiring.key.id} <= {key.id for key in other.keys}
 
 
+def test_ended_key_has_no_successor(ring: Keyring) -> None:
+    """
+    A revoked key cannot be rotated, and nothing is made of it.
+    """
+    ended = ring.create(granted(scopes=["read"], projects=["a"], label="r"), by="admin")
+    ring.revoke(ended.key.id)
+    before = len(ring.keys)
+
+    with pytest.raises(ConfigurationError, match="this key has ended"):
+        ring.rotate(ended.key.id, overlap_s=60, by="admin")
+
+    assert len(ring.keys) == before
+
+
 def test_refresh_never_brings_an_older_state_back(ring: Keyring, store: Store) -> None:
     """
     What this collector changed holds whatever order the table's rows are read in.
