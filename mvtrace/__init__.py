@@ -9,6 +9,7 @@ from mvtrace.capture.api import (
     flush,
     propagation_headers,
     resume,
+    score,
     shutdown,
     subject,
 )
@@ -18,7 +19,8 @@ from mvtrace.capture.meters import export_metrics
 from mvtrace.capture.middleware import TraceMiddleware
 from mvtrace.capture.model_calls import embedding, generation
 from mvtrace.capture.pipeline import configure
-from mvtrace.capture.step_calls import retrieval, routing, tool
+from mvtrace.capture.retrieval_calls import retrieval
+from mvtrace.capture.step_calls import routing, tool
 from mvtrace.capture.task import request
 from mvtrace.components import (
     Component,
@@ -36,6 +38,7 @@ from mvtrace.components import (
     tools,
 )
 from mvtrace.errors import MvtraceError
+from mvtrace.integrations.instrument import instrument, uninstrument
 from mvtrace.version import module_attribute as __getattr__  # noqa: F401 (asked for __version__)
 
 __all__ = [
@@ -61,6 +64,7 @@ __all__ = [
     "generation",
     "guardrail",
     "index",
+    "instrument",
     "model",
     "postprocess",
     "prompt",
@@ -71,9 +75,11 @@ __all__ = [
     "router",
     "routing",
     "sampling",
+    "score",
     "shutdown",
     "stack",
     "subject",
     "tool",
     "tools",
+    "uninstrument",
 ]

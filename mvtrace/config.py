@@ -84,6 +84,10 @@ class TracingConfig:
     """From this duration on a request is slow and keeps its spans."""
     set_global: bool = False
     register_content: bool = True
+    protocol: str | None = None
+    """``openai``: requests in that protocol are read as they pass."""
+    observe: bool = True
+    """Whether a version is made of what requests meet, where no composite is declared."""
     disabled: bool = False
     retry_max_s: float = 720.0
     """The longest wait between two tries of a delivery, whatever the collector asks for."""
@@ -105,6 +109,8 @@ class TracingConfig:
             shown = re.sub(r"//[^/]*@", "//***@", self.url)
             raise ConfigurationError("url", shown, "it is http://HOST[:PORT] or https://…")
         self._check_content()
+        if self.protocol not in (None, "openai"):
+            raise ConfigurationError("protocol", self.protocol, "it is openai")
         if self.certificate is not None and not self.certificate.is_file():
             raise ConfigurationError("certificate", str(self.certificate), "it names a PEM file")
         _check_range("span_ratio", self.span_ratio, 0.0, 1.0)
@@ -322,6 +328,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, Callable[[str, str], Any]]]] = {
     "slow_ms": ("MVTRACE_SLOW_MS", _number),
     "set_global": ("MVTRACE_SET_GLOBAL", _boolean),
     "register_content": ("MVTRACE_REGISTER_CONTENT", _boolean),
+    "observe": ("MVTRACE_OBSERVE", _boolean),
+    "protocol": ("MVTRACE_PROTOCOL", _text),
     "disabled": ("MVTRACE_DISABLED", _boolean),
     "retry_max_s": ("MVTRACE_RETRY_MAX_S", _number),
     "exit_grace_s": ("MVTRACE_EXIT_GRACE_S", _number),

@@ -125,8 +125,12 @@ def keyed_digest(key: bytes, key_id: str, text: str) -> str:
 
 
 def parse_canonical(body: bytes | str) -> Any:
-    """Return the value of canonical bytes, tagged integers resolved; inverse of canonical_bytes."""
-    return _untagged(orjson.loads(body))
+    """Return the value of canonical bytes, tagged integers resolved; inverse of canonical_bytes.
+
+    Raises:
+        ValueError: *body* is not JSON, nests too deep, or tags as an integer what is none.
+    """
+    return _untagged(orjson.loads(body), 0)
 
 
 def _tagged(value: object, path: str, depth: int) -> Any:
@@ -162,14 +166,22 @@ def _escaped_key(key: object, path: str) -> str:
     return "$" + key if key.startswith("$") else key
 
 
-def _untagged(value: Any) -> Any:
+def _untagged(value: Any, depth: int) -> Any:
+    if isinstance(value, dict) and len(value) == 1 and INTEGER_TAG in value:
+        return _tagged_integer(value[INTEGER_TAG])
+    if depth >= MAX_DEPTH and isinstance(value, (dict, list)):
+        raise ValueError(f"it nests deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
-        if len(value) == 1 and INTEGER_TAG in value:
-            return int(value[INTEGER_TAG])
-        return {key.removeprefix("$"): _untagged(item) for key, item in value.items()}
+        return {key.removeprefix("$"): _untagged(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_untagged(item) for item in value]
+        return [_untagged(item, depth + 1) for item in value]
     if type(value) is int and abs(value) > MAX_SAFE_INTEGER:
         # RFC 8785 prints large floats without a point; large integers are tagged.
         return float(value)
     return value
+
+
+def _tagged_integer(text: object) -> int:
+    if not isinstance(text, str):
+        raise ValueError(f"{INTEGER_TAG} is not followed by digits")  # noqa: TRY004 (of the input)
+    return int(text)

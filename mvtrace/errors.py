@@ -14,13 +14,16 @@ MvtraceError
 │   ├── RequestNotFoundError
 │   ├── AmbiguousIdError        several requests carry the id
 │   ├── VersionNotFoundError
-│   └── AmbiguousVersionError   several composite versions start like that
+│   ├── AmbiguousVersionError   several composite versions start like that
+│   └── UnregisteredVersionError  no registered composite version starts like that
 ├── CheckFailedError            a check that was asked for found a difference (exit code 1)
+│   └── LostRaceError           another version serves than was expected
 └── UnavailableError            the store or the collector cannot be reached (exit code 3)
     ├── CollectorUnreachableError
     ├── StoreUnreachableError
     ├── StoreInUseError         another process owns the embedded store
     ├── StoreForkedError        an embedded store was opened before a fork and used after it
+    ├── IndexUnavailableError   an index failed a moment ago, and is not asked again yet
     └── MigrationError          the store's schema is not the one this version knows
 
 A class has a kebab-case *code*, an *exit_code* for the command line, a message (what happened with
@@ -192,7 +195,8 @@ class AmbiguousIdError(NotFoundError):
     code = "ambiguous-id"
 
     def __init__(self, text: str, hits: Sequence[str], *, total: int) -> None:
-        listed = "".join(f"\n  {hit}" for hit in hits)
+        # A line's end in what a stranger sent must not begin a line of its own.
+        listed = "".join(f"\n  {' '.join(hit.splitlines())}" for hit in hits)
         super().__init__(
             f"{text!r} belongs to {total} requests; the newest are:{listed}",
             hint="Repeat the command with one of these request ids.",
@@ -230,11 +234,38 @@ class AmbiguousVersionError(NotFoundError):
         self.versions = tuple(versions)
 
 
+class UnregisteredVersionError(NotFoundError):
+    """Nothing is known of what a version is made of, so it is not deployed."""
+
+    code = "version-not-registered"
+
+    def __init__(self, prefix: str, project: str) -> None:
+        super().__init__(
+            f"No composite version registered in project {project!r} starts with "
+            f"{_shown(prefix)!r}: what it is made of is not known, so it is not deployed.",
+            hint="A version is registered by the first process that runs it; "
+            "'mvtrace sql \"SELECT version, name FROM composites\"' lists those there are.",
+        )
+        self.prefix = prefix
+
+
 class CheckFailedError(MvtraceError):
     """A check that was asked for found a difference."""
 
     code = "check-failed"
     exit_code = 1
+
+
+class LostRaceError(CheckFailedError):
+    """Another version serves than was expected: the decision was not taken."""
+
+    code = "lost-race"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            f"The decision was not taken: {detail}.",
+            hint="'mvtrace deployments' shows who decided what, and when.",
+        )
 
 
 class UnavailableError(MvtraceError):
@@ -303,6 +334,19 @@ class StoreForkedError(UnavailableError):
             hint="Open the store after the fork, or read through the collector's URL.",
         )
         self.directory = directory
+
+
+class IndexUnavailableError(UnavailableError):
+    """A live index failed a moment ago, and is not asked again yet; only capture ever meets it."""
+
+    code = "index-unavailable"
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(
+            f"The index failed when it was asked for its state; asked again in {wait_s:.1f} s.",
+            hint="The first error is in the log; the request goes on without a snapshot.",
+        )
+        self.wait_s = wait_s
 
 
 class MigrationError(UnavailableError):

@@ -35,8 +35,7 @@ from typing import (
     get_type_hints,
 )
 
-import orjson
-
+from mvtrace import plain_values
 from mvtrace.digest import (
     NeedsFullForm,
     canonical_bytes,
@@ -88,6 +87,14 @@ class Value:
     @classmethod
     def seen(cls, **facts: Any) -> Self:
         """Return ``cls(**facts)``, faster, for those who surely name all that has no default."""
+        return cls.holding(facts)
+
+    @classmethod
+    def holding(cls, facts: dict[str, Any]) -> Self:
+        """Return ``seen(**facts)`` that keeps *facts* itself: a new dict, which the caller drops.
+
+        To pass on the twenty facts of a call as keywords takes as long as all else it needs.
+        """
         for name, default in _plan(cls).stated.items():
             facts.setdefault(name, default)
         value = object.__new__(cls)
@@ -96,9 +103,11 @@ class Value:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
-        """Return the value of *plain*; keys of a newer schema version are ignored."""
-        parsers = _plan(cls).parsers
-        return cls(**{name: parse(plain[name]) for name, parse in parsers.items() if name in plain})
+        """Return the value of *plain*; keys of a newer schema version are ignored.
+
+        A field of another type than it must have is a ValueError, a missing one a TypeError.
+        """
+        return cls(**plain_values.fields(plain, _plan(cls).parsers))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -246,7 +255,8 @@ class Drift(Value):
     kind: str
     name: str
     what: str
-    """Which fact: ``digest``, ``model_served``, ``fingerprint``, ``template`` or ``policy``."""
+    """Which fact: ``digest``, ``model_served``, ``fingerprint``, ``template`` or ``policy``; where
+    nothing is declared ``changed`` (*expected* is what the slot held before) or ``volatile``."""
     expected: str | None = None
     observed: str | None = None
     span_id: str | None = None
@@ -312,6 +322,8 @@ class RequestRecord(Value):
     composite_version: str | None = None
     """64 hex digits."""
     composite_name: str | None = None
+    composite_basis: Literal["observed"] | None = None
+    """``observed`` where the version was made of what requests met; absent: it was declared."""
     arm: str | None = None
     router_decisions: tuple[RouterDecision, ...] = ()
     index_snapshots: tuple[IndexSnapshot, ...] = ()
@@ -338,11 +350,9 @@ class RequestRecord(Value):
             ValueError: *body* is not JSON, or a field has another type than it must have.
         """
         plain = parse_canonical(body)
-        if not isinstance(plain, dict):
-            raise orjson.JSONDecodeError("a record is a JSON object", str(body)[:40], 0)
         try:
-            return cls.from_dict(plain)
-        except (TypeError, AttributeError, KeyError) as error:
+            return cls.from_dict(plain_values.mapping(plain))
+        except (TypeError, ValueError) as error:
             raise ValueError(f"not a request record: {error}") from error
 
 
@@ -415,17 +425,26 @@ def _converted_item(item: Any, convert: Callable[[Any], Any]) -> Any:
     return convert(item)
 
 
+_PARSERS: Final[Mapping[Any, Callable[[Any], Any]]] = {
+    str: plain_values.text,
+    int: plain_values.integer,
+    bool: plain_values.flag,
+    float: plain_values.number,
+    UnixNano: plain_values.decimal,
+}
+
+
 @functools.cache
 def _parser(hint: Any) -> Callable[[Any], Any]:
-    """Return what makes a plain value one of the type *hint*."""
-    if get_origin(hint) in (UnionType, Union):
-        options = [option for option in get_args(hint) if option is not type(None)]
-        return _parser(options[0]) if len(options) == 1 else _unchanged
-    if get_origin(hint) is tuple:
+    """Return what makes a plain value one of the type *hint*, or raises ValueError."""
+    origin = get_origin(hint)
+    if origin in (UnionType, Union):
+        return plain_values.optional(_parser(get_args(hint)[0]))
+    if origin is tuple:
         parse = _parser(get_args(hint)[0])
-        return lambda items: tuple(map(parse, items))
+        return lambda items: tuple(map(parse, plain_values.checked(items, list)))
+    if origin is Literal:  # a newer version may know more words
+        return plain_values.text
     if isinstance(hint, type) and issubclass(hint, Value):
-        return hint.from_dict
-    if hint is UnixNano:
-        return int
-    return float if hint is float else _unchanged
+        return lambda plain: hint.from_dict(plain_values.checked(plain, dict))
+    return _PARSERS.get(hint, plain_values.mapping)

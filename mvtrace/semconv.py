@@ -28,6 +28,13 @@ EVENT_PRODUCER: Final = "mvtrace.producer"
 EVENT_PAYLOAD: Final = "mvtrace.payload"
 EVENT_PAYLOAD_KEY: Final = "mvtrace.payload_key"
 """A wrapped data key: the collector keeps it apart from all data, its inbox never holds it."""
+EVENT_DEPLOYMENT: Final = "mvtrace.deployment"
+EVENT_RETENTION: Final = "mvtrace.retention"
+EVENT_VERDICT: Final = "mvtrace.verdict"
+EVENT_FEEDBACK: Final = "mvtrace.feedback"
+"""A score of a request, whoever gave it."""
+EVENT_EVALUATION: Final = "gen_ai.evaluation.result"
+"""OpenTelemetry's own event of a score."""
 
 # On every span of a request
 REQUEST_ID: Final = "mvtrace.request.id"
@@ -52,6 +59,10 @@ PRODUCER_SEQUENCE: Final = "mvtrace.producer.sequence"
 PAYLOAD_KEY_ID: Final = "mvtrace.payload.key.id"
 PAYLOAD_KEY_MADE: Final = "mvtrace.payload.key.made_ms"
 PAYLOAD_SUBJECT: Final = "mvtrace.payload.subject"
+
+SCORE_SOURCE: Final = "mvtrace.score.source"
+SCORER_DIGEST: Final = "mvtrace.scorer.digest"
+DEPLOYMENT_ACTION: Final = "mvtrace.deployment.action"
 
 # On mvtrace's own spans
 CALL_KIND: Final = "mvtrace.call.kind"
@@ -110,6 +121,8 @@ ERROR_TYPE: Final = "error.type"
 REQUEST_ID_HEADER: Final = "x-mvtrace-request-id"
 """On every traced answer."""
 BATCH_HEADER: Final = "x-mvtrace-batch"
+SENT_HEADER: Final = "x-mvtrace-sent-ms"
+"""When a sender says it sends, in Unix milliseconds: how far its clock is off shows here."""
 """On shipped batches: a fixed id, so that a retry is recognized."""
 CLIENT_REQUEST_ID_HEADER: Final = "x-request-id"
 

@@ -256,6 +256,57 @@ class PayloadRow(NamedTuple):
     received_at: datetime
 
 
+class DeploymentRow(NamedTuple):
+    """One decision about what serves one service in one environment."""
+
+    project: str
+    service: str
+    environment: str
+    at: datetime
+    seq: int
+    event_id: bytes
+    action: str
+    composite: str
+    share: float
+    actor: str
+    actor_label: str
+    claimed_actor: str
+    reason: str
+    body: str
+    received_at: datetime
+
+
+class GovernanceEventRow(NamedTuple):
+    """A retention or a verdict, as it was said."""
+
+    project: str
+    name: str
+    at: datetime
+    seq: int
+    event_id: bytes
+    actor: str
+    actor_label: str
+    body: str
+    received_at: datetime
+
+
+class ScoreRow(NamedTuple):
+    """One revision of one score of a request."""
+
+    project: str
+    request_id: bytes
+    name: str
+    scorer: str
+    event_id: bytes
+    source: str
+    voter: str
+    value: float | None
+    label: str | None
+    scored_at: datetime
+    actor: str
+    received_at: datetime
+
+
 class ErasureRow(NamedTuple):
     """That a subject, or a request of one, was erased."""
 
@@ -265,6 +316,7 @@ class ErasureRow(NamedTuple):
     erased_at: datetime
     erased_by: str
     reason: str
+    reach: str
 
 
 class ApiKeyRow(NamedTuple):
@@ -283,6 +335,27 @@ class ApiKeyRow(NamedTuple):
     replaces: str
 
 
+class AccessRow(NamedTuple):
+    """One access to what is stored: who, to what, and what became of it."""
+
+    project: str
+    access_id: bytes
+    revision: int
+    time: datetime
+    actor: str
+    label: str
+    action: str
+    asked: str
+    request_id: bytes
+    statement: str
+    status: int
+    outcome: str
+    rows: int | None
+    bytes: int
+    duration_us: int
+    client: str
+
+
 class MigrationRow(NamedTuple):
     """One applied migration."""
 
@@ -292,12 +365,15 @@ class MigrationRow(NamedTuple):
 
 
 TABLES: Final[Mapping[str, type[Any]]] = {
+    "access_log": AccessRow,
     "api_keys": ApiKeyRow,
     "components": ComponentRow,
     "composites": CompositeRow,
     "contents": ContentRow,
+    "deployments": DeploymentRow,
     "erasures": ErasureRow,
     "events": EventRow,
+    "governance_events": GovernanceEventRow,
     "ingest_gaps": IngestGapRow,
     "payloads": PayloadRow,
     "producer_checks": ProducerCheckRow,
@@ -306,5 +382,6 @@ TABLES: Final[Mapping[str, type[Any]]] = {
     "request_aliases": RequestAliasRow,
     "requests": RequestRow,
     "schema_migrations": MigrationRow,
+    "scores": ScoreRow,
     "spans": SpanRow,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from sink import Sink
 
 import mvtrace
+from mvtrace import ids
 from mvtrace.capture.pipeline import Tracing
 from snapshots import Snapshots
 
@@ -20,6 +22,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-snapshots", action="store_true", help="write tests/snapshots anew, then compare"
     )
+
+
+@pytest.fixture(autouse=True)
+def clock_of_ids() -> Iterator[None]:
+    """Ids never go back within a process: one made for another century ends with its test."""
+    yield
+    if ids._last_ms > time.time_ns() // 1_000_000 + 60_000:
+        ids._last_ms = 0
 
 
 @pytest.fixture

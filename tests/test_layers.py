@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOUNDATION = {"mvtrace.errors", "mvtrace.semconv", "mvtrace.ids", "mvtrace.version"}
 VALUES = FOUNDATION | {"mvtrace.digest", "mvtrace.records", "mvtrace.tables"}
 WIRE = VALUES | {"mvtrace.otlp", "mvtrace.wire", "mvtrace.config", "mvtrace.content"}
+WIRE |= {"mvtrace.scores"}
 
 MAY_IMPORT = {
     "mvtrace/errors.py": set(),
@@ -22,22 +23,32 @@ MAY_IMPORT = {
     "mvtrace/resources.py": FOUNDATION,
     "mvtrace/version.py": set(),
     "mvtrace/digest.py": FOUNDATION,
-    "mvtrace/records.py": FOUNDATION | {"mvtrace.digest"},
+    "mvtrace/plain_values.py": set(),
+    "mvtrace/records.py": FOUNDATION | {"mvtrace.digest", "mvtrace.plain_values"},
     "mvtrace/tables.py": FOUNDATION,
     "mvtrace/otlp.py": VALUES,
     "mvtrace/wire.py": VALUES | {"mvtrace.otlp"},
     "mvtrace/config.py": VALUES,
     "mvtrace/content.py": VALUES,
+    "mvtrace/scores.py": VALUES | {"mvtrace.otlp"},
+    "mvtrace/registry": WIRE | {"mvtrace.components", "mvtrace.registry"},
     "mvtrace/components": WIRE | {"mvtrace.components", "mvtrace.resources"},
     "mvtrace/capture": WIRE | {"mvtrace.components", "mvtrace.capture"},
-    "mvtrace/explain": VALUES | {"mvtrace.explain"},
+    "mvtrace/explain": VALUES
+    | {"mvtrace.explain", "mvtrace.registry.deployments", "mvtrace.scores"},
     "mvtrace/store": WIRE
-    | {"mvtrace.resources", "mvtrace.explain.evidence", "mvtrace.explain.gaps", "mvtrace.store"},
+    | {"mvtrace.resources", "mvtrace.explain.evidence", "mvtrace.explain.gaps", "mvtrace.store"}
+    | {"mvtrace.registry.deployments"},
+    "mvtrace/integrations": WIRE
+    | {"mvtrace.capture", "mvtrace.components", "mvtrace.integrations"},
+    "mvtrace/proxy": WIRE | {"mvtrace.capture", "mvtrace.proxy"},
     "mvtrace/cli": WIRE
     | {"mvtrace.capture", "mvtrace.components"}
-    | {"mvtrace.cli", "mvtrace.store", "mvtrace.explain", "mvtrace.demo", "mvtrace_collector"},
+    | {"mvtrace.cli", "mvtrace.store", "mvtrace.explain", "mvtrace.demo", "mvtrace_collector"}
+    | {"mvtrace.proxy"},
     "collector/mvtrace_collector": WIRE
-    | {"mvtrace.resources", "mvtrace.store", "mvtrace.explain", "mvtrace_collector"},
+    | {"mvtrace.resources", "mvtrace.store", "mvtrace.explain", "mvtrace_collector"}
+    | {"mvtrace.registry"},
 }
 """Package or module -> what it may import from this repository (a prefix allows what is below)."""
 

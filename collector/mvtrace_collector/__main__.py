@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -27,6 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=None,
         help="listen on more than loopback without a key",
     )
+    parser.add_argument(
+        "--open",
+        dest="is_open",
+        action="store_true",
+        default=None,
+        help="be open to this host without keys, also where there were some",
+    )
     parser.add_argument("--workers", type=int, default=1, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     try:
@@ -36,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 listen=given.listen,
                 data=given.data,
                 allow_remote=given.allow_remote,
+                environ={**os.environ, "MVTRACE_OPEN": "true"} if given.is_open else None,
                 workers=given.workers,
             )
         )

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import Scope as AsgiScope
 
 from mvtrace.errors import ConfigurationError
+from mvtrace_collector.access_log_entry import note_of
 from mvtrace_collector.errors import ForbiddenError, ForbiddenProjectError, ProjectNeededError
 from mvtrace_collector.keys import ANYBODY, EVERY_PROJECT, Identity, Scope
 from mvtrace_collector.projects import PROJECT
@@ -33,12 +34,16 @@ _ROUTES: Final[dict[str, tuple[Scope, ...]]] = {
     "/api/v1/gaps": ("read",),
     "/api/v1/content": ("read",),
     "/api/v1/erasures": ("erase",),
+    "/api/v1/deployments": ("read", "govern"),
+    "/api/v1/deploy": ("govern",),
+    "/api/v1/scores": ("score",),
 }
 """Any one of the scopes opens a path; what is not listed is for ``admin``."""
 _ADMIN: Final[tuple[Scope, ...]] = ("admin",)
 _KEYS: Final = "/api/v1/keys"
-"""An admin of some projects makes keys for these; what tells of the whole collector (metrics,
-status, verification) is for an admin of every project."""
+_ACCESS: Final = "/api/v1/access"
+"""An admin of some projects makes keys for these and reads their part of the access log; what tells
+of the whole collector (metrics, status, verification) is for an admin of every project."""
 
 
 def scopes_of(path: str) -> tuple[Scope, ...]:
@@ -63,7 +68,8 @@ def forbidden(path: str, identity: Identity) -> ForbiddenError:
 
 def _is_of_all(path: str) -> bool:
     """Whether *path* tells of all projects at once."""
-    return scopes_of(path) == _ADMIN and path != _KEYS and not path.startswith(f"{_KEYS}/")
+    is_of_some = path in (_KEYS, _ACCESS) or path.startswith(f"{_KEYS}/")
+    return scopes_of(path) == _ADMIN and not is_of_some
 
 
 def identity_in(scope: AsgiScope) -> Identity:
@@ -85,6 +91,7 @@ def project_of(request: Request) -> str:
     if not name:
         if (only := identity.only_project) is None:
             raise ProjectNeededError(identity.projects)
+        note_of(request.scope).project = only
         return only
     if not PROJECT.fullmatch(name):
         raise ConfigurationError(
@@ -92,6 +99,7 @@ def project_of(request: Request) -> str:
         )
     if not identity.sees(name):
         raise ForbiddenProjectError(name)
+    note_of(request.scope).project = name
     return name
 
 

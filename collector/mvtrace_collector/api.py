@@ -32,6 +32,7 @@ from mvtrace.store.filters import parse_filter, parse_gap_filter
 from mvtrace.store.reader import Reader
 from mvtrace.store.request_ids import sought
 from mvtrace.store.store import Store
+from mvtrace_collector.access_log_entry import note_of
 from mvtrace_collector.gap_book import GapBook
 from mvtrace_collector.inbox import Inbox
 
@@ -73,7 +74,9 @@ class JsonApi:
             text = request.query_params.get("id", "")
             wait_s = _wait_of(request.query_params.get("wait"))
             reader = self._reader(self._state.project_of(request))
-            return _json(await run_in_threadpool(self._explained, reader, text, wait_s))
+            found = await run_in_threadpool(self._explained, reader, text, wait_s)
+            note_of(request.scope).request_id = found["request_id"]
+            return _json(found)
         except MvtraceError as error:
             return error_response(error)
 
@@ -84,6 +87,7 @@ class JsonApi:
             wanted = parse_filter(texts, now_ms=_now_ms())
             reader = self._reader(self._state.project_of(request))
             found = await run_in_threadpool(reader.find, wanted)
+            note_of(request.scope).rows = len(found)
             return _json({"requests": found, "limit": wanted.limit})
         except MvtraceError as error:
             return error_response(error)
@@ -95,6 +99,7 @@ class JsonApi:
             wanted = parse_gap_filter(texts, now_ms=_now_ms())
             reader = self._reader(self._state.project_of(request))
             found = await run_in_threadpool(reader.gaps.find, wanted)
+            note_of(request.scope).rows = len(found)
             return _json({"gaps": found, "limit": wanted.limit})
         except MvtraceError as error:
             return error_response(error)

@@ -6,7 +6,9 @@ The lifespan opens everything, after any fork, and closes it: refuse, commit, st
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,21 +24,34 @@ from starlette.types import ASGIApp
 
 from mvtrace.errors import ConfigurationError, MvtraceError
 from mvtrace_collector import (
+    access_log_api,
     api,
+    governance_api,
     health,
     keys_api,
     logs,
     payloads_api,
+    scores_api,
     server,
     sql_endpoint,
     status,
 )
+from mvtrace_collector.access_log_guard import AccessGuard
 from mvtrace_collector.config import CollectorConfig
-from mvtrace_collector.guards import LOOPBACK_HOSTS, HostGuard, KeyGuard, SafeHeaders, json_error
+from mvtrace_collector.guards import (
+    LOOPBACK_HOSTS,
+    HostGuard,
+    KeyGuard,
+    SafeHeaders,
+    SizeGuard,
+    json_error,
+)
 from mvtrace_collector.meter import ReadMeter
 from mvtrace_collector.receiver import Receiver
 from mvtrace_collector.state import CollectorState
 from mvtrace_collector.verification import endpoint
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def build_app(config: CollectorConfig) -> Starlette:
@@ -52,6 +67,7 @@ def serve(config: CollectorConfig) -> None:
     logs.configure(config.log, config.log_level)
     with server.bind(config) as listener:
         _enter(config.inbox_dir)
+        _warn_of_open_key(config.tls_key or config.tls_certificate)
         state = CollectorState(config.with_port(listener.getsockname()[1]))
         state.open()
         try:
@@ -73,6 +89,20 @@ def _enter(directory: Path) -> None:
         raise ConfigurationError(
             "--data", str(directory), f"the system refuses it: {error.strerror or error}"
         ) from error
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & stat.S_IWOTH:
+        raise ConfigurationError(
+            "--data",
+            str(directory),
+            f"everybody may write into it, and so forge what was accepted (mode {mode:04o})",
+            hint=f"chmod o-w {directory}",
+        )
+
+
+def _warn_of_open_key(path: Path | None) -> None:
+    """Say that others may read the private key of TLS, as some mounts have it."""
+    if path is not None and path.stat().st_mode & stat.S_IROTH:
+        _LOGGER.warning("Everybody may read %s, which holds a private key: chmod o-r", path)
 
 
 def _assemble(state: CollectorState) -> Starlette:
@@ -90,6 +120,14 @@ def _assemble(state: CollectorState) -> Starlette:
         middleware=[
             Middleware(ReadMeter, metrics=state.metrics),
             Middleware(SafeHeaders),
+            Middleware(SizeGuard),
+            Middleware(scores_api.ScoreCors, origins=state.config.score_origins),
+            Middleware(
+                AccessGuard,
+                log=lambda: state.access_log,
+                metrics=state.metrics,
+                client_address=state.config.access_client,
+            ),
             Middleware(KeyGuard, identify=state.identify),
         ],
         exception_handlers={
@@ -112,7 +150,10 @@ def _routes(state: CollectorState) -> list[BaseRoute]:
         *endpoint.routes(state),
         *api.routes(state),
         *keys_api.routes(state),
+        *access_log_api.routes(state),
         *payloads_api.routes(state),
+        *governance_api.routes(state),
+        *scores_api.routes(state),
         *sql_endpoint.routes(state),
     ]
 

@@ -16,13 +16,18 @@ from typing import Final, Self, TypeVar
 
 from mvtrace.errors import ConfigurationError
 from mvtrace.store.dsn import parse_dsn
+from mvtrace_collector.access_log_guard import CLIENT_ADDRESSES, ClientAddress
 from mvtrace_collector.inbox import InboxSettings
 from mvtrace_collector.limits import MIB, Limits
 from mvtrace_collector.logs import FORMS, LEVELS, Form
+from mvtrace_collector.score_rates import ADDRESS_A_MINUTE, KEY_A_MINUTE
 
 DEFAULT_LISTEN: Final = "127.0.0.1:4318"
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _KEY: Final = re.compile(r"[!-~]{16,4096}")
+_ORIGIN: Final = re.compile(
+    r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?"
+)
 _MAX_PORT: Final = 65_535
 _MAX_DAYS: Final = 3650
 _MIN_DIGEST_KEY: Final = 16
@@ -44,6 +49,8 @@ class CollectorConfig:
     """Where set, every request but the health checks must carry it as a bearer token."""
     allow_remote: bool = False
     """Listen on more than loopback without TLS or keys of its own: behind a proxy that has them."""
+    is_open: bool = False
+    """Be open to this host also where there were keys once."""
     tls_certificate: Path | None = None
     """PEM file with the certificate and those that signed it."""
     tls_key: Path | None = None
@@ -62,6 +69,14 @@ class CollectorConfig:
     0 leaves it to the engine."""
     max_lag_seconds: float = 300.0
     """How long a batch may wait for the store before /readyz says so."""
+    score_origins: frozenset[str] = frozenset()
+    """Origins whose pages may send scores: ``https://HOST``."""
+    score_per_minute: float = ADDRESS_A_MINUTE
+    """Scores a minute from one address."""
+    score_key_per_minute: float = KEY_A_MINUTE
+    """Scores a minute under one key that may only score."""
+    access_client: ClientAddress = "peer"
+    """Which address of who asks the access log has."""
     log: Form | None = None
     """Form of the log; None is text on a terminal, else JSON lines."""
     log_level: str = "warning"
@@ -163,6 +178,11 @@ class CollectorConfig:
         """Where the keys of encrypted content lie: beside the inbox, in no backup of the data."""
         return self.inbox_dir.with_name(f"{self.inbox_dir.name.removesuffix('.inbox')}.keys")
 
+    @property
+    def access_dir(self) -> Path:
+        """Where the journal of the access log lies: beside the inbox, on the same disk."""
+        return self.inbox_dir.with_name(f"{self.inbox_dir.name.removesuffix('.inbox')}.access")
+
     def with_port(self, port: int) -> Self:
         """Return the same configuration with the port that was really given."""
         return replace(self, port=port)
@@ -181,11 +201,13 @@ class CollectorConfig:
         """Return the configuration; what is not given comes from *environ*.
 
         Read are MVTRACE_STORE, MVTRACE_LISTEN, MVTRACE_DATA, MVTRACE_API_KEY, MVTRACE_ALLOW_REMOTE,
-        MVTRACE_TLS_CERT, MVTRACE_TLS_KEY, MVTRACE_DIGEST_KEY, MVTRACE_PAYLOAD_DAYS,
-        MVTRACE_MAX_BODY_MIB, MVTRACE_MAX_INFLATED_MIB, MVTRACE_INBOX_RETENTION_HOURS,
-        MVTRACE_INBOX_RETENTION_MIB, MVTRACE_INBOX_MAX_AGE_HOURS, MVTRACE_INBOX_UNSTORED_MIB,
-        MVTRACE_INBOX_FLOOR_MIB,
-        MVTRACE_LOADER_MEMORY_MIB, MVTRACE_MAX_LAG_SECONDS, MVTRACE_LOG and MVTRACE_LOG_LEVEL.
+        MVTRACE_OPEN, MVTRACE_TLS_CERT, MVTRACE_TLS_KEY, MVTRACE_DIGEST_KEY, MVTRACE_PAYLOAD_DAYS,
+        MVTRACE_MAX_BODY_MIB, MVTRACE_MAX_INFLATED_MIB, MVTRACE_MAX_CONTENT_MIB,
+        MVTRACE_INBOX_RETENTION_HOURS, MVTRACE_INBOX_RETENTION_MIB, MVTRACE_INBOX_MAX_AGE_HOURS,
+        MVTRACE_INBOX_UNSTORED_MIB, MVTRACE_INBOX_FLOOR_MIB,
+        MVTRACE_LOADER_MEMORY_MIB, MVTRACE_MAX_LAG_SECONDS, MVTRACE_ACCESS_CLIENT,
+        MVTRACE_SCORE_ORIGINS, MVTRACE_SCORE_PER_MINUTE, MVTRACE_SCORE_KEY_PER_MINUTE, MVTRACE_LOG
+        and MVTRACE_LOG_LEVEL.
         """
         env = os.environ if environ is None else environ
         dsn = store or env.get("MVTRACE_STORE")
@@ -207,6 +229,7 @@ class CollectorConfig:
             data_dir=None if directory is None else Path(directory).absolute(),
             api_key=env.get("MVTRACE_API_KEY") or None,
             allow_remote=allow_remote,
+            is_open=env.get("MVTRACE_OPEN", "").lower() in _TRUE,
             tls_certificate=_path(env, "MVTRACE_TLS_CERT"),
             tls_key=_path(env, "MVTRACE_TLS_KEY"),
             digest_key=env.get("MVTRACE_DIGEST_KEY") or None,
@@ -216,6 +239,10 @@ class CollectorConfig:
             workers=workers,
             loader_memory_bytes=int(_number(env, "MVTRACE_LOADER_MEMORY_MIB", 0) * MIB),
             max_lag_seconds=_number(env, "MVTRACE_MAX_LAG_SECONDS", 300),
+            score_origins=_origins(env, "MVTRACE_SCORE_ORIGINS"),
+            score_per_minute=_number(env, "MVTRACE_SCORE_PER_MINUTE", ADDRESS_A_MINUTE),
+            score_key_per_minute=_number(env, "MVTRACE_SCORE_KEY_PER_MINUTE", KEY_A_MINUTE),
+            access_client=_one_of(env, "MVTRACE_ACCESS_CLIENT", CLIENT_ADDRESSES) or "peer",
             log=_one_of(env, "MVTRACE_LOG", FORMS),
             log_level=_one_of(env, "MVTRACE_LOG_LEVEL", LEVELS) or "warning",
         )
@@ -230,6 +257,17 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host or "127.0.0.1", int(port)
 
 
+def _origins(environ: Mapping[str, str], key: str) -> frozenset[str]:
+    """Return the origins of a list with commas; a browser names them without a path."""
+    found = frozenset(filter(None, (one.strip() for one in environ.get(key, "").split(","))))
+    bad = next((one for one in sorted(found) if not _ORIGIN.fullmatch(one)), None)
+    if bad is not None:
+        raise ConfigurationError(
+            key, bad, "an origin is http://HOST or https://HOST, perhaps with :PORT, in lower case"
+        )
+    return found
+
+
 def _path(environ: Mapping[str, str], key: str) -> Path | None:
     text = environ.get(key, "").strip()
     return Path(text).absolute() if text else None
@@ -240,6 +278,7 @@ def _limits(environ: Mapping[str, str]) -> Limits:
         Limits(),
         compressed_bytes=int(_number(environ, "MVTRACE_MAX_BODY_MIB", 16) * MIB),
         inflated_bytes=int(_number(environ, "MVTRACE_MAX_INFLATED_MIB", 64) * MIB),
+        content_bytes=int(_number(environ, "MVTRACE_MAX_CONTENT_MIB", 64) * MIB),
     )
 
 

@@ -38,7 +38,8 @@ SPANS: Final = (
     f"Array(Tuple(scope String, spans Array({_SPAN}), schema_url String)))))"
 )
 LOGS: Final = (
-    f"{_ENVELOPE}, logs Tuple(resource_logs Array(Tuple(resource String, scope_logs "
+    f"{_ENVELOPE}, actor String, actor_label String, grants String, ahead_ms Int64, "
+    "logs Tuple(resource_logs Array(Tuple(resource String, scope_logs "
     f"Array(Tuple(scope String, log_records Array({_LOG}))))))"
 )
 

@@ -7,6 +7,7 @@ IngestError                  one export request is answered with a google.rpc.St
 ├── TooLargeError            413
 ├── UnsupportedError         415  content type or encoding
 ├── UnauthenticatedError     401
+├── TooManyScoresError       429  with Retry-After
 ├── ForbiddenError           403  the key lacks the scope
 └── BusyError                503  worth retrying, with Retry-After
 ForbiddenProjectError        403  the key does not list the project
@@ -168,6 +169,24 @@ class UnsupportedError(IngestError):
     def __init__(self, header: str, value: str, expected: str) -> None:
         shown = value if len(value) <= _SHOWN else value[: _SHOWN - 3] + "..."
         super().__init__(f"{header} is {shown!r}; expected is {expected}.")
+
+
+class TooManyScoresError(IngestError):
+    """A key or an address scores faster than it may; the same request may be sent later."""
+
+    code = "too-many-scores"
+    status = 429
+    rpc_code = RESOURCE_EXHAUSTED
+
+    def __init__(self, whose: str, retry_after_s: int) -> None:
+        super().__init__(
+            f"This {whose} sends scores faster than it may; try again in {retry_after_s} s."
+        )
+        self.retry_after_s = retry_after_s
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"retry-after": str(self.retry_after_s)}
 
 
 class BusyError(IngestError):

@@ -29,6 +29,10 @@ PLACES: Final = frozenset(
         "loader.between-tables",
         "loader.before-mark",
         "loader.after-mark",
+        "access.begun",
+        "access.after-answer",
+        "access.before-insert",
+        "access.before-mark",
     }
 )
 _SPECIFICATION: Final = re.compile(r"([a-z.-]+)@([1-9][0-9]*)(?:\+([0-9]+))?")

@@ -40,6 +40,8 @@ class ScopeRow(NamedTuple):
     resource_attributes: dict[str, str]
     scope_attributes: dict[str, str]
     content_above: list[str]
+    digest_key: str = ""
+    """Beside each, since as a column it is in no text of a statement, log or error message."""
 
 
 def scope_row(resource: bytes, scope: bytes) -> ScopeRow:

@@ -15,10 +15,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mvtrace_collector import access, answers
+from mvtrace_collector.access_log_entry import identified
 from mvtrace_collector.errors import IngestError, UnauthenticatedError
 from mvtrace_collector.keys import Identity
 
 LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+MAX_HEADERS: Final = 200
+MAX_HEADER_BYTES: Final = 56 * 1024
+MAX_URL_BYTES: Final = 64 * 1024
 SAFE_HEADERS: Final = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -47,6 +51,34 @@ class SafeHeaders:
         await self._app(scope, receive, complete if scope["type"] == "http" else send)
 
 
+class SizeGuard:
+    """Lets a request through whose head is of a size that some client could mean.
+
+    The server bounds a head only while it is incomplete, and so not one that comes in one piece.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 414 or 431."""
+        if scope["type"] == "http" and (refusal := _too_large(scope)) is not None:
+            await refusal(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _too_large(scope: Scope) -> Response | None:
+    headers = scope["headers"]
+    size = sum(len(name) + len(value) for name, value in headers)
+    if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+        limits = f"{MAX_HEADERS} headers of {MAX_HEADER_BYTES:,} bytes together"
+        return json_error(431, "headers", f"A request has at most {limits}.")
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_URL_BYTES:
+        return json_error(414, "url", f"A URL has at most {MAX_URL_BYTES:,} bytes.")
+    return None
+
+
 class KeyGuard:
     """Lets a request through whose key opens its path, and notes who sent it."""
 
@@ -60,7 +92,9 @@ class KeyGuard:
         if scope["type"] != "http" or scope["path"] in access.OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        identity = self._identify(_token(scope))
+        token = _token(scope)
+        identity = self._identify(token)
+        identified(scope, identity, token)
         if identity is not None and access.is_open_to(scope["path"], identity):
             await self._app({**scope, access.IDENTITY: identity}, receive, send)
             return

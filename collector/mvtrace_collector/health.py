@@ -25,6 +25,7 @@ from mvtrace.errors import MvtraceError
 from mvtrace.store.dsn import parse_dsn
 from mvtrace.store.migrations import pending
 from mvtrace.store.store import Store
+from mvtrace_collector.access_log import AccessLog
 from mvtrace_collector.config import CollectorConfig
 from mvtrace_collector.errors import InboxFullError
 from mvtrace_collector.inbox import Inbox
@@ -53,6 +54,9 @@ class State(Protocol):
 
     @property
     def gate(self) -> Gate: ...
+
+    @property
+    def access_log(self) -> AccessLog: ...
 
     @property
     def is_loading(self) -> bool: ...
@@ -122,6 +126,10 @@ def _inbox_takes(state: State) -> None:
         raise FailingError(_sentence(error.message), hint, alarm="disk-floor") from error
 
 
+def _access_log_takes(state: State) -> None:
+    state.access_log.check_room()
+
+
 def _loader_lives(state: State) -> None:
     if not state.is_loading:
         raise FailingError("the loader's thread has ended")
@@ -164,6 +172,12 @@ CHECKS: Final = (
         "inbox-unwritable",
         "Mount the inbox's directory writable, with room, for the collector's user.",
         _inbox_takes,
+    ),
+    Check(
+        "access_log",
+        "access-log",
+        "Make room on the inbox's disk: nothing is answered that cannot be logged.",
+        _access_log_takes,
     ),
     Check("loader", "loader-stopped", "Restart the collector; the inbox keeps.", _loader_lives),
     Check(

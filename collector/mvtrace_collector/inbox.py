@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import sqlite3
 import threading
 import time
 import zlib
@@ -21,13 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from mvtrace_collector.disk_room import DiskRoom
 from mvtrace_collector.errors import InboxFullError, InboxInUseError, InboxWriteError
 from mvtrace_collector.segment_log import INDEX_FILE, Batch, SegmentLog
 from mvtrace_collector.segment_writer import make_durable_directory, segment_path
-from mvtrace_collector.segments import BATCH_KEY_BYTES, Signal
+from mvtrace_collector.segments import BATCH_KEY_BYTES, Sender, Signal
 
 _LOGGER: Final = logging.getLogger(__name__)
 _MIB: Final = 1024 * 1024
+_SHORT_REST_S: Final = 1.0
+_EXPIRY_PARTS: Final = 64
+"""By a part in so many the stored segments may exceed their budget for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,9 @@ class InboxSettings:
     unstored_bytes: int = 16 * 1024 * _MIB
     """Of batches that wait for the loader."""
     disk_floor_bytes: int = 256 * _MIB
-    """Free space that is left to others."""
+    """Free space that is left to the index and to others."""
     retention_seconds: float = 48 * 3600.0
-    """How long stored segments and batch ids are kept."""
+    """How long stored segments and batch ids are kept, while the disk has room."""
     retention_bytes: int = 4 * 1024 * _MIB
     """Of stored segments."""
     max_age_seconds: float = 48 * 3600.0
@@ -111,17 +116,22 @@ class Inbox:
         self._queued_bytes = 0
         self._inflight: dict[bytes, _Waiting] = {}
         self._closing = False
-        self._floor_checked_at = float("-inf")
-        self._is_below_floor = False
+        self._room = DiskRoom(
+            self.directory,
+            floor_bytes=self.settings.disk_floor_bytes,
+            segment_bytes=self.settings.segment_bytes,
+        )
         self._log = SegmentLog(
             self.directory,
             segment_bytes=self.settings.segment_bytes,
             max_segment_bytes=self.settings.max_segment_bytes,
+            free_disk=self._room.give_up_reserve,
         )
         ready = self._log.ready
         self._unstored_bytes = sum(row.bytes for row in ready)
         self._accepted_seq = self._log.last_seq
         self._stored_seq = ready[0].first_seq - 1 if ready else self._accepted_seq
+        self._finished_bytes = 0
         self._expire()
         self._expire_every_s = max(0.5, min(60.0, self.settings.max_age_seconds / 10))
         self._committer = threading.Thread(target=self._commit_loop, name="inbox", daemon=True)
@@ -134,12 +144,28 @@ class Inbox:
         """
         return self.submit(project, signal, body, batch_id).result()
 
-    def submit(self, project: str, signal: Signal, body: bytes, batch_id: str) -> Future[Accepted]:
-        """Append without waiting; the future is done once the batch is durable."""
+    def submit(
+        self,
+        project: str,
+        signal: Signal,
+        body: bytes,
+        batch_id: str,
+        *,
+        sender: Sender | None = None,
+        ahead_ms: int = 0,
+    ) -> Future[Accepted]:
+        """Append without waiting; the future is done once the batch is durable.
+
+        What *sender* may do is written down with it; the same batch of another is another one. So
+        is how far his clock is ahead, which is no part of the batch.
+        """
         self._check_process()
+        if sender is not None:
+            batch_id = f"{sender.actor} {sender.grants}:{batch_id}"
         key = batch_key(project, signal, batch_id)
         received_ms = time.time_ns() // 1_000_000
-        item = _Waiting(Batch(project, signal, body, zlib.crc32(body), key, received_ms))
+        batch = Batch(project, signal, body, zlib.crc32(body), key, received_ms, sender, ahead_ms)
+        item = _Waiting(batch)
         with self._changed:
             self._check_open()
             seq = self._log.find(key)
@@ -151,6 +177,7 @@ class Inbox:
                 self._inflight[key] = item
                 self._queue.append(item)
                 self._queued_bytes += len(body)
+                self._room.take(len(body))
                 self._changed.notify_all()
         return _follow(item if first is None else first, duplicate=first is not None)
 
@@ -175,12 +202,7 @@ class Inbox:
             raise InboxFullError("too much waits for the disk", settings.queued_bytes)
         if self._unstored_bytes + size > settings.unstored_bytes:
             raise InboxFullError("too much waits for the loader", settings.unstored_bytes)
-        now = time.monotonic()
-        if now - self._floor_checked_at > 1.0:
-            space = os.statvfs(self.directory)
-            self._is_below_floor = space.f_bavail * space.f_frsize < settings.disk_floor_bytes
-            self._floor_checked_at = now
-        if self._is_below_floor:
+        if not self._room.allows(size):
             raise InboxFullError("the disk is nearly full", settings.disk_floor_bytes)
 
     def _commit_loop(self) -> None:
@@ -229,7 +251,8 @@ class Inbox:
         The same intent comes again until it is marked, also after a restart.
         """
         self._check_process()
-        if time.monotonic() - self._expired_at > self._expire_every_s:
+        rest_s = _SHORT_REST_S if self._room.is_short else self._expire_every_s
+        if time.monotonic() - self._expired_at > rest_s:
             self._expire()  # also where nothing comes in any more
         while (row := self._log.seal_due(max_bytes, max_age_s)) is not None:
             path = segment_path(self.directory, row.id)
@@ -259,7 +282,22 @@ class Inbox:
             is_empty = self._stored_seq >= self._accepted_seq
             self._unstored_bytes = 0 if is_empty else max(0, self._unstored_bytes - intent.bytes)
             self._changed.notify_all()
-        self._expire()
+        self._finished_bytes += intent.bytes
+        if self._is_expiry_due():
+            self._expire()
+
+    def _is_expiry_due(self) -> bool:
+        """Whether enough became stored, or time passed, that something may have to go.
+
+        To look costs the more the more segments are kept, which may be a million small ones.
+        """
+        settings = self.settings
+        rest_s = min(self._expire_every_s, settings.retention_seconds / 10)
+        return (
+            self._room.is_short
+            or self._finished_bytes > settings.retention_bytes // _EXPIRY_PARTS
+            or time.monotonic() - self._expired_at > rest_s
+        )
 
     def stored_segments(self, *, after_ms: int) -> list[int]:
         """Return the segments that were marked stored after *after_ms* and are still kept."""
@@ -312,13 +350,20 @@ class Inbox:
         os.close(self._lock_handle)
 
     def _expire(self) -> None:
+        """Delete what need not be kept, or may not; what the disk refuses is done next time."""
         settings, now = self.settings, time.time()
         self._expired_at = time.monotonic()
-        self._log.expire(
-            before_ms=int((now - settings.retention_seconds) * 1000),
-            received_before_ms=int((now - settings.max_age_seconds) * 1000),
-            budget_bytes=settings.retention_bytes,
-        )
+        self._finished_bytes = 0
+        try:
+            self._log.expire(
+                before_ms=int((now - settings.retention_seconds) * 1000),
+                received_before_ms=int((now - settings.max_age_seconds) * 1000),
+                budget_bytes=settings.retention_bytes,
+                short_bytes=self._room.short_bytes(),
+            )
+            self._room.hold()
+        except (OSError, sqlite3.Error):
+            _LOGGER.exception("What the inbox need not keep cannot be deleted now")
 
 
 def _lock_directory(directory: Path) -> int:

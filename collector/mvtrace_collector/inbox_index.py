@@ -12,14 +12,16 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 _LOGGER: Final = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
 _BUSY_SECONDS: Final = 1.0
+_DISK_CODES: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 SEALED, STORED, POISON = "sealed", "stored", "poison"
 
 _SCHEMA: Final = """
@@ -60,9 +62,11 @@ class SegmentRow:
 class InboxIndex:
     """The SQLite file; every method is thread-safe and durable on return."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, free_disk: Callable[[], bool] = lambda: False) -> None:
+        """Open *path*; *free_disk* frees space where the disk refuses, and says if it did."""
         self._lock = threading.RLock()
-        self._connection = _open(path)
+        self._free_disk = free_disk
+        self._connection = self._tried(lambda: _open(path))
 
     def close(self) -> None:
         """Close the file; nothing is pending."""
@@ -90,7 +94,12 @@ class InboxIndex:
 
     def enter(self, row: SegmentRow, batches: Iterable[tuple[bytes, int, int]]) -> None:
         """Enter a sealed segment and its batch ids (key, seq, received_ms) in one transaction."""
-        with self._lock, self._connection as db:
+        with self._lock:
+            entries = tuple(batches)
+            self._tried(lambda: self._enter(row, entries))
+
+    def _enter(self, row: SegmentRow, batches: Iterable[tuple[bytes, int, int]]) -> None:
+        with self._connection as db:
             db.execute(
                 "INSERT INTO segments (id, state, epoch, first_seq, last_seq, bytes, oldest_ms)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -120,13 +129,53 @@ class InboxIndex:
             ).fetchall()
         return [SegmentRow(*row) for row in rows]
 
+    def stored_at_ms(self) -> int:
+        """Return when the last segment was marked stored; 0 before the first."""
+        with self._lock:
+            (found,) = self._connection.execute(
+                "SELECT max(done_ms) FROM segments WHERE state = ?", (STORED,)
+            ).fetchone()
+        return int(found or 0)
+
+    def expired(
+        self, *, before_ms: int, received_before_ms: int, budget_bytes: int, short_bytes: int
+    ) -> list[int]:
+        """Return the segments that need not be kept, newest first; see ``SegmentLog.expire``."""
+        with self._lock:
+            if short_bytes:
+                (stored,) = self._connection.execute(
+                    "SELECT coalesce(sum(bytes), 0) FROM segments WHERE state = ?", (STORED,)
+                ).fetchone()
+                budget_bytes = min(budget_bytes, int(stored) - short_bytes)
+            rows = self._connection.execute(
+                "SELECT id FROM (SELECT id, state, oldest_ms, coalesce(done_ms, 0) AS done_ms,"
+                " sum(iif(state = :stored, bytes, 0)) OVER (ORDER BY id DESC) AS kept"
+                " FROM segments WHERE state != :sealed)"
+                " WHERE oldest_ms < :received_before"
+                " OR state = :stored AND (done_ms < :before OR kept > :budget) ORDER BY id DESC",
+                {
+                    "stored": STORED,
+                    "sealed": SEALED,
+                    "received_before": received_before_ms,
+                    "before": before_ms,
+                    "budget": budget_bytes,
+                },
+            ).fetchall()
+        return [int(row[0]) for row in rows]
+
     def finish(self, segment_id: int, state: str, outcome: Mapping[str, object]) -> None:
         """Mark a segment *state* with its *outcome* (rows by table, or the reason)."""
-        with self._lock, self._connection as db:
-            db.execute(
-                "UPDATE segments SET state = ?, outcome = ?, done_ms = ? WHERE id = ?",
-                (state, json.dumps(dict(outcome)), time.time_ns() // 1_000_000, segment_id),
-            )
+        done_ms = time.time_ns() // 1_000_000
+
+        def write() -> None:
+            with self._connection as db:
+                db.execute(
+                    "UPDATE segments SET state = ?, outcome = ?, done_ms = ? WHERE id = ?",
+                    (state, json.dumps(dict(outcome)), done_ms, segment_id),
+                )
+
+        with self._lock:
+            self._tried(write)
 
     def reopen(self, segment_ids: Iterable[int], *, epochs_on: int) -> None:
         """Make stored segments wait for the loader once more, *epochs_on* epochs later."""
@@ -142,6 +191,17 @@ class InboxIndex:
         with self._lock, self._connection as db:
             db.executemany("DELETE FROM segments WHERE id = ?", [(one,) for one in segment_ids])
             db.execute("DELETE FROM batches WHERE received_ms < ?", (batches_before_ms,))
+
+    def _tried(self, write: Callable[[], _T]) -> _T:
+        """Return what *write* gives, tried again after space was freed where the disk is full."""
+        try:
+            return write()
+        except sqlite3.OperationalError as error:
+            # The low byte is the code; a full disk shows as either.
+            is_disk = error.sqlite_errorcode & 0xFF in _DISK_CODES
+            if not is_disk or not self._free_disk():
+                raise
+            return write()
 
 
 def _open(path: Path) -> sqlite3.Connection:

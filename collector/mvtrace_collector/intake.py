@@ -12,7 +12,7 @@ import base64
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -30,10 +30,21 @@ from mvtrace_collector.projects import PROJECT
 
 REGISTRY_EVENT_BYTES: Final = 256 * 1024
 """Relays cap bodies, so larger content comes in pieces."""
+SMALL_EVENT_BYTES: Final = 16 * 1024
+"""Decisions and scores are no place for anything else."""
 REGISTRY_EVENTS: Final = frozenset(
     {semconv.EVENT_COMPONENT, semconv.EVENT_COMPOSITE, semconv.EVENT_CONTENT}
 )
-_SIZED_EVENTS: Final = REGISTRY_EVENTS | {semconv.EVENT_PAYLOAD, semconv.EVENT_PAYLOAD_KEY}
+DECISIONS: Final = frozenset(
+    {semconv.EVENT_DEPLOYMENT, semconv.EVENT_RETENTION, semconv.EVENT_VERDICT}
+)
+"""Events that need a key with the scope ``govern``."""
+SCORES: Final = frozenset({semconv.EVENT_FEEDBACK, semconv.EVENT_EVALUATION})
+"""Events that a key with the scope ``score`` may send, and no other one."""
+_SMALL_EVENTS: Final = DECISIONS | {semconv.EVENT_FEEDBACK}
+_SIZED_EVENTS: Final = (
+    REGISTRY_EVENTS | _SMALL_EVENTS | {semconv.EVENT_PAYLOAD, semconv.EVENT_PAYLOAD_KEY}
+)
 OWN_EVENTS: Final = _SIZED_EVENTS | {semconv.EVENT_REQUEST, semconv.EVENT_PRODUCER}
 GEN_AI_PREFIX: Final = "gen_ai."
 EVENT_NAME_ATTRIBUTE: Final = "event.name"
@@ -44,11 +55,13 @@ REASONS: Final = {
     "span-id": "the span id is not 8 bytes, or zero",
     "project": f"the resource's {semconv.PROJECT} is no project name",
     "project-key": f"the key does not list the resource's {semconv.PROJECT}, or lists several",
-    "scope": "the key has not the scope ingest",
+    "scope": "the key has not the scope that they need",
+    "govern": "the key has not the scope govern",
     "event-name": "no event of that name means anything to the store",
     "event-body": "the event's body is not text",
     "payload-key": "the wrapped key, its id or its subject is none",
-    "event-size": f"a registry event is over {REGISTRY_EVENT_BYTES:,} bytes",
+    "event-size": f"a registry event is over {REGISTRY_EVENT_BYTES:,} bytes, "
+    f"a decision or a score over {SMALL_EVENT_BYTES:,}",
 }
 """The key is the metric's label, the text is for the sender."""
 
@@ -57,6 +70,7 @@ _SPAN_ID_BYTES: Final = 8
 _NO_TRACE: Final = bytes(_TRACE_ID_BYTES)
 _NO_SPAN: Final = bytes(_SPAN_ID_BYTES)
 _MAX_EXAMPLES: Final = 3
+_FEW: Final = 64
 _MAX_KEY_ID: Final = 64
 _MAX_SUBJECT: Final = 256
 _MAX_WRAPPED: Final = 1024
@@ -69,6 +83,8 @@ class Piece:
 
     project: str
     body: bytes
+    is_attested: bool = False
+    """Whether it decides or scores something, so that it matters by whose key it came."""
 
 
 @dataclass(slots=True)
@@ -77,6 +93,10 @@ class Intake:
 
     pieces: list[Piece] = field(default_factory=list)
     accepted: int = 0
+    decisions: int = 0
+    """Decisions in the pieces, also those that go to quarantine: they count as rejected."""
+    scores: int = 0
+    """Scores in the pieces."""
     rejected: Counter[str] = field(default_factory=Counter)
     """By key of REASONS."""
     keys: list[PayloadKey] = field(default_factory=list)
@@ -103,6 +123,8 @@ def read_traces(body: bytes, identity: Identity = ANYBODY) -> Intake:
     is_changed = False
     for resource_spans in request.resource_spans:
         project, reason = _project_of(resource_spans.resource, identity)
+        if not identity.may("ingest"):
+            project, reason = None, "scope"
         projects.append(project)
         for scope_spans in resource_spans.scope_spans:
             spans = scope_spans.spans
@@ -111,15 +133,18 @@ def read_traces(body: bytes, identity: Identity = ANYBODY) -> Intake:
                 continue
             bad = _bad_spans(spans, intake)
             is_changed = is_changed or bool(bad)
-            for position in reversed(bad):
-                del spans[position]
+            _drop(spans, bad)
             intake.accepted += len(spans)
     _split(intake, request, body, projects=projects, is_changed=is_changed)
     return intake
 
 
 def read_logs(body: bytes, identity: Identity = ANYBODY) -> Intake:
-    """Check an ExportLogsServiceRequest of *identity*; raises UndecodableError when it is none."""
+    """Check an ExportLogsServiceRequest of *identity*; raises UndecodableError when it is none.
+
+    What a key decided that may decide nothing is rejected, and kept all the same: the loader puts
+    it into quarantine.
+    """
     request = ExportLogsServiceRequest()
     _parse(request, body)
     intake = Intake()
@@ -133,11 +158,12 @@ def read_logs(body: bytes, identity: Identity = ANYBODY) -> Intake:
             if project is None:
                 intake.rejected[reason] += len(records)
                 continue
-            bad = _bad_records(records, intake, project)
+            before = intake.rejected["govern"]
+            bad = _bad_records(records, intake, project, identity)
             is_changed = is_changed or bool(bad)
-            for position in reversed(bad):
-                del records[position]
-            intake.accepted += len(records)
+            _drop(records, bad)
+            intake.accepted += len(records) - (intake.rejected["govern"] - before)
+    intake.rejected = +intake.rejected
     _split(intake, request, body, projects=projects, is_changed=is_changed)
     return intake
 
@@ -154,8 +180,6 @@ def _project_of(resource: Resource, identity: Identity) -> tuple[str | None, str
 
     What names no project belongs to the only one of the key.
     """
-    if not identity.may("ingest"):
-        return None, "scope"
     for attribute in resource.attributes:
         if attribute.key == semconv.PROJECT:
             name = attribute.value.string_value
@@ -163,6 +187,21 @@ def _project_of(resource: Resource, identity: Identity) -> tuple[str | None, str
                 return None, "project"
             return (name, "") if identity.sees(name) else (None, "project-key")
     return identity.only_project, "project-key"
+
+
+def _drop(items: Any, bad: list[int]) -> None:
+    """Take what stands at *bad* out of the repeated field *items*.
+
+    One by one is quicker for a few, and takes the square of the time for many.
+    """
+    if len(bad) <= _FEW:
+        for position in reversed(bad):
+            del items[position]
+        return
+    left_out = frozenset(bad)
+    kept = [item for position, item in enumerate(items) if position not in left_out]
+    del items[:]
+    items.extend(kept)
 
 
 def _bad_spans(spans: Iterable[Span], intake: Intake) -> list[int]:
@@ -178,12 +217,20 @@ def _bad_spans(spans: Iterable[Span], intake: Intake) -> list[int]:
     return bad
 
 
-def _bad_records(records: Iterable[LogRecord], intake: Intake, project: str) -> list[int]:
+def _bad_records(
+    records: Iterable[LogRecord], intake: Intake, project: str, identity: Identity
+) -> list[int]:
     """Return where log records are that mean nothing to the store, or belong to the key store."""
     bad: list[int] = []
     for position, record in enumerate(records):
         name = record.event_name or _name_in_attributes(record)
-        reason = _record_problem(name, record)
+        reason = _record_problem(name, record) or _scope_problem(name, identity)
+        if reason is None and name in SCORES:
+            intake.scores += 1
+        if name in DECISIONS and reason in (None, "govern"):
+            intake.decisions += 1
+            intake.rejected["govern"] += reason is not None
+            continue
         if name == semconv.EVENT_PAYLOAD_KEY and reason is None:
             key = _payload_key(record, project)
             if key is not None:
@@ -233,8 +280,18 @@ def _record_problem(name: str, record: LogRecord) -> str | None:
         return "event-body"
     # A character is one to four bytes; only near the limit is it worth counting them.
     text = record.body.string_value
-    is_large = len(text) * 4 > REGISTRY_EVENT_BYTES and len(text.encode()) > REGISTRY_EVENT_BYTES
+    most = SMALL_EVENT_BYTES if name in _SMALL_EVENTS else REGISTRY_EVENT_BYTES
+    is_large = len(text) * 4 > most and len(text.encode()) > most
     return "event-size" if is_large and name in _SIZED_EVENTS else None
+
+
+def _scope_problem(name: str, identity: Identity) -> str | None:
+    """Return why a key may not send such an event."""
+    if name in DECISIONS:
+        return None if identity.may("govern") else "govern"
+    if identity.may("ingest") or (name in SCORES and identity.may("score")):
+        return None
+    return "scope"
 
 
 def _split(
@@ -246,17 +303,18 @@ def _split(
     is_changed: bool,
 ) -> None:
     """Give each project its part of *request*."""
-    if not intake.accepted:
+    if not intake.accepted and not intake.decisions:
         return
     names = dict.fromkeys(projects)
+    is_attested = bool(intake.decisions or intake.scores)
     if len(names) == 1 and not is_changed:
-        intake.pieces.append(Piece(str(projects[0]), body))
+        intake.pieces.append(Piece(str(projects[0]), body, is_attested))
         return
     request.DiscardUnknownFields()
     for name in names:
         if name is not None:
             wanted = [position for position, one in enumerate(projects) if one == name]
-            intake.pieces.append(Piece(name, _part(request, wanted)))
+            intake.pieces.append(Piece(name, _part(request, wanted), is_attested))
 
 
 def _part(

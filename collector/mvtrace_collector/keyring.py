@@ -1,9 +1,10 @@
 """The keys of a store: read into memory, looked up without a query, changed one state at a time.
 
 Comes in: an open store. Goes out: the Identity behind a bearer token, and new, rotated or revoked
-keys. The table is append-only; the highest revision of an id holds. Several collectors of one
-store see each other's changes after REFRESH_SECONDS. Where the store does not answer, what is known
-holds: a store that is down must not turn into an open door, nor refuse those who keep their data.
+keys. The table is append-only; the highest revision of an id holds, and the earliest end. Several
+collectors of one store see each other's changes after REFRESH_SECONDS. Where the store does not
+answer, what is known holds: a store that is down must not turn into an open door, nor refuse those
+who keep their data.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ _COLUMNS: Final = (
 _READ: Final = (
     "SELECT key_id, revision, secret_digest, scopes, projects, label, "
     "toUnixTimestamp64Milli(created_at), created_by, toUnixTimestamp64Milli(expires_at), "
-    "toUnixTimestamp64Milli(revoked_at), replaces "
+    "toUnixTimestamp64Milli(min(revoked_at) OVER (PARTITION BY key_id)), replaces "
     "FROM api_keys ORDER BY key_id, revision DESC LIMIT 1 BY key_id"
 )
+"""Two collectors may have written the same revision, one a rotation with overlap, one a revocation:
+of all ends that were ever set the earliest holds."""
 
 
 class KeyNotFoundError(NotFoundError):
@@ -73,6 +76,8 @@ class Keyring:
         self._guard = threading.Lock()
         self._keys: dict[str, ApiKey] = {}
         self._read_at = float("-inf")
+        self.noted: Callable[[], None] | None = None
+        """Told that there are keys, durably, at the first chance; until that has worked."""
         self.refresh()
 
     @property
@@ -102,13 +107,20 @@ class Keyring:
         Raises:
             MvtraceError: the store does not answer; what was known still holds.
         """
-        found = {row[0]: _key(row) for row in self._store.query(_READ).rows}
-        with self._guard:
-            for key_id, key in found.items():
-                known = self._keys.get(key_id)
-                if known is None or known.revision < key.revision:
-                    self._keys[key_id] = key
-            self._read_at = time.monotonic()
+        found = [_key(row) for row in self._store.query(_READ).rows]
+        for key in found:
+            self._know(key)
+        self._read_at = time.monotonic()
+        self.note()
+
+    def note(self) -> None:
+        """Write down that there are keys, once there are."""
+        if self._keys and (noted := self.noted) is not None:
+            try:
+                noted()
+                self.noted = None
+            except OSError as error:
+                _LOGGER.warning("That there are keys cannot be noted yet: %s", error)
 
     def keep_fresh(self, stop: threading.Event) -> None:
         """Read the table every few seconds until *stop*; runs in a thread of its own."""
@@ -149,18 +161,18 @@ class Keyring:
         old = self._known(key_id)
         now_ms = self._now_ms()
         if not old.is_valid(now_ms):
-            raise ConfigurationError(
-                "KEY_ID",
-                key_id,
-                "this key has ended",
-                hint="Make a new one with 'mvtrace keys create'.",
-            )
+            raise _has_ended(key_id)
         ends = old.grant.expires_ms
         renewed = None if ends is None else now_ms + ends - old.created_ms
         grant = replace(old.grant, expires_ms=renewed)
         key, text = mint(grant, now_ms=now_ms, by=by, replaces=old.id)
         self._write(key)
-        self._write(old.ending(now_ms + int(overlap_s * 1000)))
+        ended = old.ending(now_ms + int(overlap_s * 1000))
+        self._write(ended)
+        self.refresh()
+        if self._keys[old.id].is_ended_before(ended, now_ms):
+            self._write(key.ending(now_ms))
+            raise _has_ended(key_id)
         return NewKey(key, text)
 
     def revoke(self, key_id: str) -> ApiKey:
@@ -185,8 +197,23 @@ class Keyring:
     def _write(self, key: ApiKey) -> None:
         with self._store.session() as session:
             session.insert("api_keys", _COLUMNS, [_row(key)])
+        self._know(key)
+        self.note()
+
+    def _know(self, key: ApiKey) -> None:
+        """Take *key* for true, but for an end that is later than one that was known."""
         with self._guard:
-            self._keys[key.id] = key
+            known = self._keys.get(key.id)
+            self._keys[key.id] = key if known is None else known.merged(key)
+
+
+def _has_ended(key_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        "KEY_ID",
+        key_id,
+        "this key has ended",
+        hint="Make a new one with 'mvtrace keys create'.",
+    )
 
 
 def _row(key: ApiKey) -> tuple[Any, ...]:

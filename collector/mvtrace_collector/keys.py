@@ -29,6 +29,8 @@ STATIC_ID: Final = "static"
 """The id of the one key that MVTRACE_API_KEY sets."""
 ANYBODY_ID: Final = "loopback"
 """Who asks a collector that has no keys: any process of its host."""
+OPEN: Final = "open"
+"""The actor of what is decided without any key."""
 
 _ID_BYTES: Final = 6
 _SECRET_BYTES: Final = 32
@@ -45,6 +47,13 @@ class Identity:
     scopes: frozenset[Scope]
     projects: tuple[str, ...]
     """Names in order, or ``*`` alone."""
+    label: str = ""
+    """What the key is for, as who made it said."""
+
+    @property
+    def actor(self) -> str:
+        """What is written down of who decided: the key's id, ``open`` where there are no keys."""
+        return OPEN if self.key_id == ANYBODY_ID else self.key_id
 
     def may(self, scope: Scope) -> bool:
         """Whether this identity has *scope*."""
@@ -104,7 +113,18 @@ class ApiKey:
     @property
     def identity(self) -> Identity:
         """Who shows this key."""
-        return Identity(self.id, self.grant.scopes, self.grant.projects)
+        return Identity(self.id, self.grant.scopes, self.grant.projects, self.grant.label)
+
+    def merged(self, other: Self) -> Self:
+        """Return the later of two states of this key, with the earlier end of both."""
+        newer = other if other.revision >= self.revision else self
+        ends = [one.revoked_ms for one in (self, other) if one.revoked_ms is not None]
+        return replace(newer, revoked_ms=min(ends, default=None))
+
+    def is_ended_before(self, other: Self, now_ms: int) -> bool:
+        """Whether this state has ended by *now_ms*, and earlier than *other* says."""
+        ends, expected = self.revoked_ms, other.revoked_ms
+        return ends is not None and ends <= now_ms and (expected is None or ends < expected)
 
     def ending(self, at_ms: int) -> Self:
         """Return the key as it ends at *at_ms*, or earlier where that was said before."""

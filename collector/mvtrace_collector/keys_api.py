@@ -17,9 +17,10 @@ from starlette.routing import Route
 
 from mvtrace.errors import ConfigurationError
 from mvtrace_collector.access import identity_in, small_body
+from mvtrace_collector.access_log_entry import asked_key, begun, note_of, projects_word
 from mvtrace_collector.errors import ForbiddenProjectError
 from mvtrace_collector.keyring import Keyring, NewKey
-from mvtrace_collector.keys import ApiKey, Grant, granted
+from mvtrace_collector.keys import ApiKey, Grant, Identity, granted
 
 MAX_BODY: Final = 16 * 1024
 MAX_OVERLAP_S: Final = 90 * 86_400.0
@@ -70,6 +71,7 @@ def routes(state: State) -> list[Route]:
     async def listed(request: Request) -> Response:
         by = identity_in(request.scope)
         mine = [key for key in state.keyring.keys if by.manages(key.grant.projects)]
+        note_of(request.scope).rows = len(mine)
         return JSONResponse({"keys": [shown(key) for key in mine]})
 
     async def create(request: Request) -> Response:
@@ -84,21 +86,26 @@ def routes(state: State) -> list[Route]:
         if not by.manages(grant.projects):
             strange = next(name for name in grant.projects if name not in by.projects)
             raise ForbiddenProjectError(strange)
+        note = note_of(request.scope)
+        note.project = projects_word(grant.projects)
+        await begun(request.scope)
         new = await run_in_threadpool(created, state.keyring, grant, by=by.key_id)
+        note.asked = new.key.id
         return JSONResponse({**shown(new.key), "key": new.text}, status_code=201)
 
     async def rotate(request: Request) -> Response:
         overlap_s = _seconds(await _document(request), "overlap_s")
         by, key_id = identity_in(request.scope), request.path_params["key_id"]
-        await run_in_threadpool(state.keyring.known, key_id, by)
+        await _begin(request, state.keyring, key_id, by)
         new = await run_in_threadpool(
             state.keyring.rotate, key_id, overlap_s=overlap_s, by=by.key_id
         )
+        note_of(request.scope).asked = f"{key_id} {new.key.id}"
         return JSONResponse({**shown(new.key), "key": new.text}, status_code=201)
 
     async def revoke(request: Request) -> Response:
         by, key_id = identity_in(request.scope), request.path_params["key_id"]
-        await run_in_threadpool(state.keyring.known, key_id, by)
+        await _begin(request, state.keyring, key_id, by)
         return JSONResponse(shown(await run_in_threadpool(state.keyring.revoke, key_id)))
 
     return [
@@ -107,6 +114,19 @@ def routes(state: State) -> list[Route]:
         Route("/api/v1/keys/{key_id}/rotate", rotate, methods=["POST"]),
         Route("/api/v1/keys/{key_id}/revoke", revoke, methods=["POST"]),
     ]
+
+
+async def _begin(request: Request, ring: Keyring, key_id: str, by: Identity) -> None:
+    """Find the key that is to be changed, and log that this begins.
+
+    Raises:
+        KeyNotFoundError: there is none of that id, or it is not *by*'s to manage.
+    """
+    note = note_of(request.scope)
+    note.asked = asked_key(key_id, note.digest)
+    key = await run_in_threadpool(ring.known, key_id, by)
+    note.project = projects_word(key.grant.projects)
+    await begun(request.scope)
 
 
 async def _document(request: Request) -> Mapping[str, Any]:

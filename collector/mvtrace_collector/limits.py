@@ -47,6 +47,10 @@ class Limits:
     """Of all bodies being read, inflated or waiting for the disk."""
     json_containers: int = 1_000_000
     """Objects and arrays in one JSON body: each costs some hundred bytes of memory."""
+    messages: int = 1 << 20
+    """Spans, attributes, values and so on in one protobuf body: each costs up to 200 bytes."""
+    content_bytes: int = 64 * MIB
+    """Of the content of one request, as it is given out."""
     connections: int = 512
 
 

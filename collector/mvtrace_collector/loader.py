@@ -8,6 +8,7 @@ One thread; nothing here decides what was accepted.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import tempfile
@@ -36,6 +37,8 @@ from mvtrace_collector.stage import (
 )
 
 _LOGGER: Final = logging.getLogger(__name__)
+SCHEMA_CACHE: Final = "__cache__"
+"""Where the engine keeps schemas, below the process's directory, which is the inbox's."""
 _IDLE_S: Final = 0.05
 _MAX_REST_S: Final = 1.0
 _LARGE_BYTES: Final = 1024 * 1024
@@ -78,6 +81,7 @@ class Loader:
         self._inbox = inbox
         self._session: Session | None = None
         self._healed = 0
+        self._schema_edition = -1
         self.memory_bytes = 0
         """What the engine may use for one statement; 0 leaves it to the engine."""
         self.exclusive = threading.Lock()
@@ -92,6 +96,7 @@ class Loader:
     def run(self, stop: threading.Event) -> None:
         """Load what the inbox has until *stop* is set; errors are logged and tried again."""
         backoff = _FIRST_BACKOFF_S
+        self._forget_schemas()
         while not stop.is_set():
             try:
                 started = time.monotonic()
@@ -107,6 +112,8 @@ class Loader:
                 self.stats.errors += 1
                 self.stats.last_error = described(error)
                 self._forget_session()
+                if isinstance(error, StatementFailedError):
+                    self._forget_schemas()
                 is_foreseen = isinstance(error, UnavailableError)
                 _LOGGER.warning("Loading failed: %s", error, exc_info=not is_foreseen)
                 stop.wait(backoff)
@@ -218,6 +225,7 @@ class Loader:
         stage = SegmentStage(self._current_session(), self._store.database, token=token)
         stage.retention_days = self.payload_days
         stage.digest_key = self.digest_key
+        stage.schema_edition = max(0, self._schema_edition)
         return stage
 
     def _current_session(self) -> Session:
@@ -230,6 +238,18 @@ class Loader:
         if self._session is not None:
             session, self._session = self._session, None
             self._store.close_session(session)
+
+    def _forget_schemas(self) -> None:
+        """Delete what the engine keeps of the schemas that it was told.
+
+        It takes such a file for good, and what it read of it too: one that a full disk or a power
+        loss cut short would fail every load from then on.
+        """
+        self._schema_edition += 1
+        if self._inbox is not None:
+            for path in (self._inbox.directory / SCHEMA_CACHE).glob("*.proto"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def load_segment(store: Store, segment: Path, *, token: str = "") -> Mapping[str, int]:

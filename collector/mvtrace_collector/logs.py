@@ -26,12 +26,14 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 ALARMS: Final = {
     "quarantine": "rows that may not become evidence went to `quarantine`; `reasons` counts them",
     "conflict": "another record for a known request id was turned away; the first one stays",
+    "not-permitted": "a key without the scope govern decided something; it is in `quarantine`",
     "poison": "a batch that the engine cannot load is in `quarantine` as it came",
     "gap": "numbers of a producer are missing: records were lost before they came here",
     "detached-part": "the engine put a damaged part of a table aside; `mvtrace verify` tells more",
     "lost-part": "a part of a table is gone; it is loaded again, as far as the inbox has it",
     "disk-floor": "free space is below the floor; nothing is accepted until there is more",
     "inbox-unwritable": "the inbox cannot take anything; senders keep their data",
+    "access-log": "the access log cannot be written; what would be logged is not answered",
     "store-unavailable": "the store does not answer; what is accepted waits in the inbox",
     "store-unwritable": "the store's directory cannot be written",
     "lag": "what is accepted waits longer for the store than MVTRACE_MAX_LAG_SECONDS",
@@ -128,7 +130,13 @@ class TextLines(logging.Formatter):
             f"{key}={json.dumps(value, default=str)}" for key, value in _data(record).items()
         )
         head = f"{_time(record)} {record.levelname.lower():7} {event_name(record)}"
-        return "   ".join(part for part in (head, _message(record), data) if part)
+        line = "   ".join(part for part in (head, _message(record), data) if part)
+        return line if line.isprintable() else "".join(map(_printable, line))
+
+
+def _printable(sign: str) -> str:
+    """Return *sign*, or its escape where it could move a terminal's cursor or begin a line."""
+    return sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode()
 
 
 def event_name(record: logging.LogRecord) -> str:

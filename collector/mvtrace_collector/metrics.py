@@ -61,6 +61,15 @@ class Metrics:
             registry=self.registry,
             buckets=READ_BUCKETS,
         )
+        self._accesses = self._counter(
+            "access_entries", "Entries of the access log.", ("action", "outcome")
+        )
+        self._withheld = self._counter(
+            "access_withheld", "Answers not given, as the access log was not writable.", ("action",)
+        )
+        self._not_logged = self._counter(
+            "access_not_logged", "Requests without a good key, over the limit of entries.", ()
+        )
         self._totals = dict.fromkeys(("spans", "log_records", "batches", "bytes"), 0.0)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
@@ -103,6 +112,18 @@ class Metrics:
         self._reads.labels(endpoint, outcome).inc()
         self._read_seconds.labels(endpoint).observe(seconds)
 
+    def access_logged(self, action: str, outcome: str) -> None:
+        """Count an entry of the access log."""
+        self._accesses.labels(action, outcome).inc()
+
+    def access_withheld(self, action: str) -> None:
+        """Count an answer that was not given, since its entry could not be written."""
+        self._withheld.labels(action).inc()
+
+    def access_not_logged(self) -> None:
+        """Count a stranger's request that has no entry."""
+        self._not_logged.inc()
+
     def totals(self) -> dict[str, float]:
         """Return how much was accepted since the start, for rates."""
         return dict(self._totals)
@@ -141,6 +162,8 @@ class Numbers:
     """Records they miss, by reason."""
     detached: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Parts by table and reason."""
+    unstored_accesses: int = 0
+    """Entries of the access log that are durable and not yet rows."""
 
 
 class _Scrape(Collector):
@@ -192,6 +215,7 @@ def _store_metrics(numbers: Numbers) -> Iterator[Metric]:
     yield _by("disk_free_bytes", "Free space.", ("place",), numbers.free_bytes)
     for name, text, value in (
         ("in_flight_bytes", "Bytes of bodies being read or written.", numbers.in_flight_bytes),
+        ("access_unstored", "Entries that are durable, not yet rows.", numbers.unstored_accesses),
         ("ready", "1 while every check of /readyz holds.", float(numbers.is_ready)),
         ("start_time_seconds", "Unix time of the start.", numbers.started_at),
     ):

@@ -18,6 +18,7 @@ from typing import Final
 from mvtrace.errors import MvtraceError
 from mvtrace.store.store import Store
 from mvtrace_collector import health
+from mvtrace_collector.decisions import LOST_RACE, NOT_PERMITTED
 from mvtrace_collector.logs import alarm, described, event
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -47,7 +48,13 @@ FROM
     SELECT argMax(missing, revision) AS left FROM ingest_gaps GROUP BY project, producer_id, first
 )
 """
-_ALARM_OF_REASON: Final = {"conflicting-record": "conflict", "unloadable-batch": "poison"}
+_ALARM_OF_REASON: Final = {
+    "conflicting-record": "conflict",
+    "unloadable-batch": "poison",
+    NOT_PERMITTED: "not-permitted",
+}
+_EXPECTED: Final = frozenset({LOST_RACE, "vote-taken"})
+"""Reasons that are no trouble: whom they concern was told, or it happens every day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +187,7 @@ class Observer:
         grown: dict[str, dict[str, int]] = {}
         for reason, count in after.quarantine.items():
             more = count - before.quarantine.get(reason, 0)
-            if more > 0:
+            if more > 0 and reason not in _EXPECTED:
                 grown.setdefault(_ALARM_OF_REASON.get(reason, "quarantine"), {})[reason] = more
         for name, reasons in grown.items():
             alarm(_LOGGER, name, "Rows went to quarantine", reasons=reasons)

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from mvtrace.errors import ConfigurationError
 
 KEYS_FILE: Final = "payload-keys.sqlite"
 _BUSY_SECONDS: Final = 5.0
@@ -28,8 +31,9 @@ CREATE TABLE IF NOT EXISTS data_keys (
     wrapped BLOB NOT NULL, made_ms INTEGER NOT NULL, PRIMARY KEY (project, key_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS data_keys_of ON data_keys (project, subject);
-CREATE TABLE IF NOT EXISTS destroyed (
-    project TEXT NOT NULL, key_id TEXT NOT NULL, PRIMARY KEY (project, key_id)
+CREATE TABLE IF NOT EXISTS destroyed_keys (
+    project TEXT NOT NULL, key_id TEXT NOT NULL, subject TEXT NOT NULL,
+    PRIMARY KEY (project, key_id, subject)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS erasures (
     project TEXT NOT NULL, subject TEXT NOT NULL, erased_ms INTEGER NOT NULL,
@@ -46,6 +50,7 @@ class PayloadKey(NamedTuple):
     subject: str
     wrapped: bytes
     made_ms: int
+    """By the collector's clock, and not after it was received."""
 
 
 class Tombstone(NamedTuple):
@@ -64,7 +69,9 @@ class KeyStore:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / KEYS_FILE
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        _check_private(directory, 0o700)
+        _check_private(path, 0o600)
         self._lock = threading.Lock()
         self._known: set[tuple[str, str]] = set()
         self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
@@ -82,9 +89,10 @@ class KeyStore:
             with self._connection:
                 self._connection.executemany(
                     "INSERT OR IGNORE INTO data_keys SELECT :project, :id, :subject, :wrapped, "
-                    ":made_ms WHERE NOT EXISTS (SELECT 1 FROM destroyed WHERE project = :project "
-                    "AND key_id = :id) AND NOT EXISTS (SELECT 1 FROM erasures WHERE project = "
-                    ":project AND subject = :subject AND erased_ms >= :made_ms)",
+                    ":made_ms WHERE NOT EXISTS (SELECT 1 FROM destroyed_keys WHERE project = "
+                    ":project AND key_id = :id AND subject = :subject) AND NOT EXISTS "
+                    "(SELECT 1 FROM erasures WHERE project = :project AND subject = :subject "
+                    "AND erased_ms >= :made_ms)",
                     [key._asdict() for key in new],
                 )
             if len(self._known) > _REMEMBERED:
@@ -103,8 +111,21 @@ class KeyStore:
             )
             return {row[0]: bytes(row[1]) for row in found if row is not None}
 
+    def latest_ms(self, project: str, subject: str) -> int:
+        """Return when the youngest key of *subject* was made; 0 where there is none."""
+        with self._lock:
+            (latest,) = self._connection.execute(
+                "SELECT max(made_ms) FROM data_keys WHERE project = ? AND subject = ?",
+                (project, subject),
+            ).fetchone()
+        return latest or 0
+
     def destroy(self, tombstone: Tombstone, key_ids: Sequence[str] = ()) -> int:
-        """Destroy all keys of a subject, and *key_ids*; return how many there were. Durable."""
+        """Destroy all keys of a subject, and those of *key_ids* that are its; durable.
+
+        A row of content may name any key: one of another subject stays. Returns how many there
+        were.
+        """
         project, subject = tombstone.project, tombstone.subject
         with self._lock, self._connection:
             self._connection.execute(
@@ -115,11 +136,13 @@ class KeyStore:
                 (project, subject, tombstone.erased_ms),
             ).fetchall()
             gone = {*(row[0] for row in rows), *filter(None, key_ids)}
-            pairs = [(project, key_id) for key_id in gone]
-            self._connection.executemany("INSERT OR IGNORE INTO destroyed VALUES (?, ?)", pairs)
+            named = [(project, key_id, subject) for key_id in gone]
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO destroyed_keys VALUES (?, ?, ?)", named
+            )
             before = self._connection.total_changes
             self._connection.executemany(
-                "DELETE FROM data_keys WHERE project = ? AND key_id = ?", pairs
+                "DELETE FROM data_keys WHERE project = ? AND key_id = ? AND subject = ?", named
             )
             return self._connection.total_changes - before
 
@@ -133,6 +156,22 @@ class KeyStore:
         """Give the file back."""
         with self._lock:
             self._connection.close()
+
+
+def _check_private(path: Path, wanted: int) -> None:
+    """Refuse a directory or file of keys that others may enter, read or change.
+
+    Raises:
+        ConfigurationError: they may.
+    """
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        raise ConfigurationError(
+            "--data",
+            str(path),
+            f"others may read or change the keys in it (mode {mode:04o})",
+            hint=f"chmod {wanted:o} {path}",
+        )
 
 
 def now_ms() -> int:

@@ -37,7 +37,8 @@ LOST_PART: Final = "lost-part"
 _SHOWN: Final = 20
 _PARTS: Final = """
 SELECT table, partition_id, name, min_block_number, max_block_number, rows
-FROM system.parts WHERE database = {database:String} AND active AND table != 'payloads'
+FROM system.parts WHERE database = {database:String} AND active
+    AND table NOT IN ('payloads', 'access_log')
 ORDER BY table, partition_id, min_block_number
 """
 
@@ -97,6 +98,7 @@ class PartsBook:
                 self._write()
             except (OSError, MvtraceError):
                 _LOGGER.exception("The store's parts are written down later")
+                self._due_at = time.monotonic() + MOST_REST_S
 
     def _write(self) -> None:
         began = time.monotonic()
@@ -139,7 +141,10 @@ def recover(store: Store, inbox: Inbox) -> Findings:
     reopened = (*reopened, *inbox.reopen(set(young) - wanted, is_new_epoch=False))
     if lost:
         _tell(store, lost, gone)
-    _write_book(inbox.directory / BOOK_FILE, book.at_ms, _traced(now, book.parts, ()))
+    try:
+        _write_book(inbox.directory / BOOK_FILE, book.at_ms, _traced(now, book.parts, ()))
+    except OSError:  # a full disk must not keep what is accepted from being stored
+        _LOGGER.exception("The store's parts are written down later")
     return Findings(lost, reopened, gone)
 
 

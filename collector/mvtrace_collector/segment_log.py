@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 import threading
 import time
 from collections import deque
@@ -26,10 +27,11 @@ from mvtrace_collector.segment_writer import (
     segment_path,
     sync_directory,
 )
-from mvtrace_collector.segments import Frame, Signal, frame_head, scan_segment
+from mvtrace_collector.segments import Frame, Sender, Signal, frame_head, scan_segment
 
 _LOGGER: Final = logging.getLogger(__name__)
 INDEX_FILE: Final = "index.sqlite"
+_SAY_INTERVAL_S: Final = 60.0
 _HEAD_BYTES: Final = 1024
 """More than a frame's head ever takes."""
 
@@ -44,12 +46,21 @@ class Batch:
     body_crc: int
     key: bytes
     received_ms: int
+    sender: Sender | None = None
+    ahead_ms: int = 0
 
 
 class SegmentLog:
     """All segments of one directory; ``lock`` guards the active one and is held while syncing."""
 
-    def __init__(self, directory: Path, *, segment_bytes: int, max_segment_bytes: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        segment_bytes: int,
+        max_segment_bytes: int,
+        free_disk: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.directory = directory
         self.lock = threading.RLock()
         self.ready: deque[SegmentRow] = deque()
@@ -59,7 +70,8 @@ class SegmentLog:
         self._active: SegmentWriter | None = None
         self._closed: deque[SegmentWriter] = deque()  # sealed, waiting for the index
         self._recent: dict[bytes, int] = {}  # batches of segments that are not in the index
-        self._index = InboxIndex(directory / INDEX_FILE)
+        self._index = InboxIndex(directory / INDEX_FILE, free_disk)
+        self._said_at = float("-inf")
         self._epoch = self._index.number("epoch", time.time_ns() // 1_000_000)
         self._next_id = self._next_seq = 1
         self._recover()
@@ -105,9 +117,14 @@ class SegmentLog:
                 refused.cut()  # what the disk refused there comes again here, and must not be twice
             self._active = SegmentWriter(self.directory, self._next_id)
             self._next_id += 1
-        frame = Frame(self._next_seq, batch.received_ms, batch.key)
+        frame = Frame(self._next_seq, batch.received_ms, batch.key, batch.ahead_ms)
         head = frame_head(
-            batch.project, batch.signal, batch.body, frame=frame, body_crc=batch.body_crc
+            batch.project,
+            batch.signal,
+            batch.body,
+            frame=frame,
+            body_crc=batch.body_crc,
+            sender=batch.sender,
         )
         self._active.append(frame, (head, batch.body))
         self._next_seq += 1
@@ -150,6 +167,7 @@ class SegmentLog:
 
     def _enter_closed(self) -> None:
         """Enter sealed segments in the index; what the disk refuses now is tried again later."""
+        self._closed = deque(one for one in self._closed if one.frames or not _is_deleted(one.path))
         while self._closed:
             segment = self._closed[0]
             try:
@@ -157,10 +175,11 @@ class SegmentLog:
                 if segment.frames:
                     reach("inbox.before-index")
                     self._enter(segment.id, segment.frames, segment.durable_bytes)
-                else:
-                    segment.path.unlink(missing_ok=True)
             except (OSError, sqlite3.Error):
-                _LOGGER.exception("Segment %s cannot be entered in the inbox's index", segment.id)
+                if time.monotonic() - self._said_at > _SAY_INTERVAL_S:
+                    self._said_at = time.monotonic()
+                    text = "Segment %s cannot be entered in the inbox's index; tried again"
+                    _LOGGER.exception(text, segment.id)
                 return
             self._closed.popleft()
 
@@ -176,12 +195,14 @@ class SegmentLog:
     def finish(self, segment_id: int, outcome: Mapping[str, object], *, is_stored: bool) -> None:
         """Note what became of a segment and take it off ``ready``."""
         self._index.finish(segment_id, STORED if is_stored else POISON, outcome)
-        self.ready = deque(row for row in self.ready if row.id != segment_id)
+        if self.ready and self.ready[0].id == segment_id:
+            self.ready.popleft()  # as nearly always, of however many
+        else:
+            self.ready = deque(row for row in self.ready if row.id != segment_id)
 
     def stored_at_ms(self) -> int:
         """Return when the last segment was marked stored; 0 before the first."""
-        rows = self._index.segments()
-        return max((row.done_ms for row in rows if row.state == STORED), default=0)
+        return self._index.stored_at_ms()
 
     def stored(self, *, after_ms: int = -1) -> list[int]:
         """Return the stored segments whose files are there, of those marked after *after_ms*."""
@@ -210,22 +231,28 @@ class SegmentLog:
                 one.frames[0].received_ms for one in writers if one.frames
             ]
 
-    def expire(self, *, before_ms: int, budget_bytes: int, received_before_ms: int = 0) -> None:
+    def expire(
+        self,
+        *,
+        before_ms: int,
+        budget_bytes: int,
+        received_before_ms: int = 0,
+        short_bytes: int = 0,
+    ) -> None:
         """Delete stored segments older than *before_ms*, and the oldest over the budget.
 
-        Whatever holds a batch received before *received_before_ms* goes too, also what the store
-        would not take; only what still waits for the store stays.
+        Where the disk is *short_bytes* short, so much more of the oldest goes. Whatever
+        holds a batch received before *received_before_ms* goes too, also what the store would not
+        take; only what still waits for the store stays.
         """
-        kept = 0
-        gone: list[int] = []
-        for row in reversed([row for row in self._index.segments() if row.state != SEALED]):
-            is_old = row.oldest_ms < received_before_ms
-            if row.state == STORED:
-                kept += row.bytes
-                is_old = is_old or row.done_ms < before_ms or kept > budget_bytes
-            if is_old:
-                segment_path(self.directory, row.id).unlink(missing_ok=True)
-                gone.append(row.id)
+        gone = self._index.expired(
+            before_ms=before_ms,
+            received_before_ms=received_before_ms,
+            budget_bytes=budget_bytes,
+            short_bytes=short_bytes,
+        )
+        for segment_id in gone:
+            segment_path(self.directory, segment_id).unlink(missing_ok=True)
         if gone:
             sync_directory(self.directory)  # a file that came back would be taken for a new one
             self._index.forget(gone, batches_before_ms=before_ms)
@@ -242,7 +269,8 @@ class SegmentLog:
     def _recover(self) -> None:
         known = {row.id: row for row in self._index.segments()}
         found = ((segment_id_of(path), path) for path in self.directory.iterdir())
-        files = {number: path for number, path in found if number is not None}
+        named = {number: path for number, path in found if number is not None}
+        files = {number: path for number, path in named.items() if self._is_ours(path)}
         for row in known.values():
             if row.state == SEALED:
                 self.ready.append(row)
@@ -250,8 +278,20 @@ class SegmentLog:
         for number in sorted(files.keys() - known.keys()):
             self._recover_file(number, files[number])
         last_id, last_seq = self._index.last()
-        self._next_id = max(last_id, max(files, default=0)) + 1
+        self._next_id = max(last_id, max(named, default=0)) + 1
         self._next_seq = last_seq + 1
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether *path* is a file that we, or the owner of the inbox, made.
+
+        Nothing else is read, cut or deleted: it may be a link to what is none of the inbox's.
+        """
+        found = path.lstat()
+        owners = {os.geteuid(), self.directory.stat().st_uid}
+        if stat.S_ISREG(found.st_mode) and found.st_uid in owners:
+            return True
+        _LOGGER.error("%s is no segment of this inbox: no file, or another user's", path.name)
+        return False
 
     def _cut(self, path: Path | None, size: int) -> None:
         torn = 0 if path is None else path.stat().st_size - size
@@ -272,3 +312,12 @@ class SegmentLog:
             os.close(handle)
         sync_directory(self.directory)
         self._enter(number, scan.frames, scan.good_bytes)
+
+
+def _is_deleted(path: Path) -> bool:
+    """Delete a segment without frames; return whether it is gone."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True

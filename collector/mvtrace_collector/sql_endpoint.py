@@ -25,6 +25,9 @@ from starlette.routing import Route
 
 from mvtrace.errors import MvtraceError
 from mvtrace.store import Session, Store
+from mvtrace_collector.access import identity_in
+from mvtrace_collector.access_log_entry import Note, note_of
+from mvtrace_collector.access_log_sql import kept_statement
 from mvtrace_collector.sql_dialect import (
     CONTENT_TYPES,
     MAX_BODY,
@@ -34,6 +37,7 @@ from mvtrace_collector.sql_dialect import (
     empty_native,
     sql_request,
 )
+from mvtrace_collector.sqlcatalog import ADMIN_TABLES
 from mvtrace_collector.sqlgate import Approved, Gate
 from mvtrace_collector.sqlreaders import Limits, ReaderPool, reader_settings
 
@@ -62,6 +66,13 @@ class Answer(NamedTuple):
     elapsed_ns: int
 
 
+class Gates(NamedTuple):
+    """The two gates of a store; the tables of admins are no tables to others."""
+
+    admins: Gate
+    others: Gate
+
+
 class SqlEndpoint:
     """Answers queries over one store; its gate and readers are made at the first one."""
 
@@ -69,7 +80,7 @@ class SqlEndpoint:
         self._state = state
         self._limits = limits or Limits()
         self._guard = threading.Lock()
-        self._made: tuple[Store, Gate, ReaderPool] | None = None
+        self._made: tuple[Store, Gates, ReaderPool] | None = None
 
     async def answer(self, request: Request) -> Response:
         """Answer one HTTP request."""
@@ -82,7 +93,11 @@ class SqlEndpoint:
             )
             query_id = asked.query_id or query_id
             project = self._state.project_of(request)
-            result = await run_in_threadpool(self._run, asked, project)
+            is_admin = identity_in(request.scope).may("admin")
+            note = note_of(request.scope)
+            result = await run_in_threadpool(
+                self._run, asked, project, is_admin=is_admin, note=note
+            )
         except MvtraceError as error:
             return _refusal(self._hidden(dialect_error(error)), query_id)
         return _response(result, asked, query_id, request.headers.get("accept-encoding", ""))
@@ -98,20 +113,25 @@ class SqlEndpoint:
         if made is not None:
             made[2].close()
 
-    def _run(self, asked: SqlRequest, project: str) -> Answer:
+    def _run(self, asked: SqlRequest, project: str, *, is_admin: bool, note: Note) -> Answer:
         started = time.perf_counter_ns()
-        store, gate, readers = self._parts()
+        store, gates, readers = self._parts()
+        gate = gates.admins if is_admin else gates.others
         if asked.database not in (None, "", store.database):
             raise DialectError(
                 81, f"There is no database {asked.database!r}, only {store.database}."
             )
         limits = self._limits.lowered(asked.limits)
-        approved = self._handshake(gate, asked) or gate.approve(asked.sql, asked.parameters)
+        approved = self._approved(gate, asked, note)
         output = approved.format or asked.default_format or "TabSeparated"
         if output not in CONTENT_TYPES:
             raise DialectError(73, f"The format {output!r} is not let through.")
         settings = reader_settings(
-            limits, database=store.database, tables=gate.catalog.tables, project=project
+            limits,
+            database=store.database,
+            tables=gate.catalog.tables,
+            project=project,
+            hidden=frozenset() if is_admin else ADMIN_TABLES,
         )
         with readers.reader(settings) as session:
             body = _result(session, approved, output)
@@ -122,6 +142,16 @@ class SqlEndpoint:
                 f"the limit is {limits.max_result_bytes:,} (max_result_bytes). Add a LIMIT.",
             )
         return Answer(body, output, time.perf_counter_ns() - started)
+
+    def _approved(self, gate: Gate, asked: SqlRequest, note: Note) -> Approved:
+        """Return what may run, and note its words; those of what may not, where it is SQL."""
+        try:
+            approved = self._handshake(gate, asked) or gate.approve(asked.sql, asked.parameters)
+        except MvtraceError:
+            note.statement = _refused_statement(gate, asked.sql, note)
+            raise
+        note.statement = kept_statement(approved.sql, note.digest)
+        return approved
 
     def _handshake(self, gate: Gate, asked: SqlRequest) -> Approved | None:
         if "system.settings" not in asked.sql or len(asked.sql) > 2 * len(HANDSHAKE):
@@ -148,13 +178,22 @@ class SqlEndpoint:
         shown = error.message.replace(directory, "…")
         return DialectError(error.store_code, shown, name=error.name)
 
-    def _parts(self) -> tuple[Store, Gate, ReaderPool]:
+    def _parts(self) -> tuple[Store, Gates, ReaderPool]:
         store = self._state.store
         with self._guard:
             if self._made is None or self._made[0] is not store:
                 readers = ReaderPool(store)
-                self._made = (store, Gate(store, readers), readers)
+                gates = Gates(Gate(store, readers), Gate(store, readers, hidden=ADMIN_TABLES))
+                self._made = (store, gates, readers)
             return self._made
+
+
+def _refused_statement(gate: Gate, sql: str, note: Note) -> str:
+    """Return what the access log keeps of *sql*: its words, if it is SQL, else a digest."""
+    try:
+        return kept_statement(gate.normal_form(sql), note.digest)
+    except MvtraceError:
+        return note.digest(sql)
 
 
 async def _body(request: Request) -> bytes:

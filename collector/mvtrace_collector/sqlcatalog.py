@@ -7,7 +7,7 @@ Content (``payloads``) cannot: it is given out by request, to whoever asks for i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Final
@@ -19,6 +19,9 @@ _COMBINATORS: Final = (
     *("ForEach", "MergeState", "Array", "State", "Merge", "If", "Map"),
 )
 """Suffixes of aggregate functions; what they do is told by the name before them."""
+
+ADMIN_TABLES: Final = frozenset({"access_log"})
+"""Closed to everybody but admins."""
 
 _FUNCTIONS_SQL: Final = (
     "SELECT name, alias_to, is_aggregate, case_insensitive FROM system.functions"
@@ -55,6 +58,11 @@ class Catalog:
     closed: frozenset[str]
     """Relations of the database that are not to be read: views, tables without a project."""
     columns: frozenset[str]
+
+    def without(self, hidden: frozenset[str]) -> Catalog:
+        """Return the catalog with some of its tables closed."""
+        gone = self.tables & hidden
+        return replace(self, tables=self.tables - gone, closed=self.closed | gone)
 
     def allows_function(self, name: str) -> bool:
         """Whether *name* is a listed function, an alias of one, or a listed aggregate combined."""

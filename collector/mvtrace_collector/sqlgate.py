@@ -78,8 +78,12 @@ class Approved(NamedTuple):
 class Gate:
     """Judges statements for one store; safe for several threads."""
 
-    def __init__(self, store: Store, readers: ReaderPool) -> None:
+    def __init__(
+        self, store: Store, readers: ReaderPool, *, hidden: frozenset[str] = frozenset()
+    ) -> None:
         self._store = store
+        self._hidden = hidden
+        """Tables that are refused as if there were none of that name."""
         self._readers = readers
         self._guard = threading.Lock()
         self._verdicts: OrderedDict[str, Statement] = OrderedDict()
@@ -95,7 +99,7 @@ class Gate:
         """What may be named, as of at most half a minute ago."""
         with self._guard:
             if self._catalog is None or time.monotonic() - self._read_at > CATALOG_AGE_S:
-                catalog = read_catalog(self._store)
+                catalog = read_catalog(self._store).without(self._hidden)
                 if catalog != self._catalog:
                     self._verdicts.clear()
                 self._catalog, self._read_at = catalog, time.monotonic()

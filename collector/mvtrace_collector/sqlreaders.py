@@ -91,14 +91,23 @@ def _number(text: str) -> float | None:
 
 
 def reader_settings(
-    limits: Limits, *, database: str, tables: frozenset[str], project: str | None
+    limits: Limits,
+    *,
+    database: str,
+    tables: frozenset[str],
+    project: str | None,
+    hidden: frozenset[str] = frozenset(),
 ) -> Settings:
-    """Return the settings of a reader in the order in which they have to be set."""
+    """Return the settings of a reader in the order in which they have to be set.
+
+    Of *hidden* tables it sees no row, should one be named in spite of the gate.
+    """
     filters: tuple[tuple[str, str], ...] = ()
     if project is not None:
         condition = f"project = {_quoted(project)}"
         pairs = (
-            f"{_quoted(f'{database}.{table}')}:{_quoted(condition)}" for table in sorted(tables)
+            f"{_quoted(f'{database}.{table}')}:{_quoted('0' if table in hidden else condition)}"
+            for table in sorted(tables | hidden)
         )
         filters = (("additional_table_filters", "{" + ",".join(pairs) + "}"),)
     bounds = tuple((field.name, f"{getattr(limits, field.name):.15g}") for field in fields(limits))

@@ -1,8 +1,9 @@
 """Look over the normal form of a statement, sign by sign, before anything prints it as a tree.
 
-In: what ``formatQuerySingleLine`` made of a statement: one line, no comment, every odd name in
-backticks, control characters only as escapes. Out: the statement without its FORMAT clause, the
-format, the names of parameters and of WITH subqueries; or a refusal.
+In: what ``formatQuerySingleLine`` made of a statement: one line, odd names in backticks, control
+characters as escapes, no comment but in the types of parameters, which are refused for it. Out:
+the statement without its FORMAT clause, the format, the names of parameters and of WITH
+subqueries; or a refusal.
 
 ``EXPLAIN AST`` prints names raw, so a name holding a line break could print a tree of its own
 choice. Hence a name here has no escape, no control or invisible sign, and no " (" (what begins
@@ -37,7 +38,8 @@ class Statement(NamedTuple):
 _TOKEN: Final = re.compile(
     r"""(?P<string>'(?:[^'\\]|\\.|'')*')
       |(?P<quoted>`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*")
-      |(?P<parameter>\{(?P<name>[A-Za-z_][A-Za-z0-9_]*):(?P<type>[A-Za-z][^{}`\\]*)\})
+      |(?P<parameter>\{(?P<name>[A-Za-z_][A-Za-z0-9_]*):
+          (?P<type>[A-Za-z](?:[A-Za-z0-9_ ,().=+-]|'[^'{}\\\x00-\x1f]*')*)\})
       |(?P<word>[A-Za-z_][A-Za-z0-9_$]*)
       |(?P<number>[0-9][0-9A-Za-z_]*(?:\.[0-9A-Za-z_]*)?(?:(?<=[eEpP])[+-][0-9]+)?)
       |(?P<sign><=>|->|::|[()\[\],.:=<>!+*/%|?-])
@@ -60,14 +62,18 @@ def looked_over(normal: str) -> Statement:
         raise QueryRefusedError(
             "a literal holds bytes that are no text", hint="Write them as unhex('…')."
         )
+    if "\n" in normal:
+        raise QueryRefusedError("its normal form is not one line")
     tokens = list(_tokens(normal))
     first = tokens[0][1] if tokens else ""
     if first not in _OPENS_QUERY:
         raise QueryRefusedError(f"it is {first[:40] or 'empty'}, not SELECT")
     text, output_format = normal, None
     if len(tokens) > 2 and tokens[-2] == ("word", "FORMAT"):  # noqa: PLR2004
-        output_format = tokens[-1][1].strip("`")
-        text = normal[: normal.rindex(" FORMAT ")]
+        clause = f" FORMAT {tokens[-1][1]}"
+        if not normal.endswith(clause):
+            raise QueryRefusedError("its FORMAT clause is not understood")
+        text, output_format = normal.removesuffix(clause), tokens[-1][1].strip("`")
     if ("word", "PREWHERE") in tokens:
         # It would run before the project's own filter, and its errors show rows of others.
         raise QueryRefusedError("PREWHERE is not let through; WHERE does the same")
@@ -101,8 +107,19 @@ def _check(kind: str, text: str, parameter_type: str | None) -> None:
         check_name(text[1:-1])
     if kind in ("string", "parameter") and _STATE_TYPE in text:
         raise QueryRefusedError(f"values of type {_STATE_TYPE} are not let through")
-    if parameter_type is not None and "Identifier" in parameter_type:
+    if parameter_type is not None:
+        _check_type(parameter_type)
+
+
+def _check_type(text: str) -> None:
+    """Refuse a parameter's type that the engine could read as shorter or longer than it is here.
+
+    The normal form repeats a type as it was written, comments and all.
+    """
+    if "Identifier" in text:
         raise QueryRefusedError("a parameter of type Identifier is not let through; write the name")
+    if "--" in text:
+        raise QueryRefusedError("the type of a parameter holds a comment")
 
 
 def check_name(name: str) -> None:

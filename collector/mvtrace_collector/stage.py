@@ -27,8 +27,9 @@ from mvtrace.content import (
     is_secret,
 )
 from mvtrace.errors import MvtraceError, StatementFailedError, UnavailableError
+from mvtrace.semconv import EVENT_DEPLOYMENT
 from mvtrace.store.session import Rows, Session
-from mvtrace_collector import engine_types
+from mvtrace_collector import decisions, engine_types
 from mvtrace_collector.failpoints import reach
 from mvtrace_collector.foreign_values import ScopeRow, nested_text, scope_row
 from mvtrace_collector.placement import Claim, Known, Placed, place
@@ -59,7 +60,13 @@ _NO_SPANS: Final[dict[str, Any]] = {
     "malformed": 0,
     "answers": 0,
 }
-_NO_EVENTS: Final[dict[str, Any]] = {"events": 0, "scopes": [], "keys": [], "nested": []}
+_NO_EVENTS: Final[dict[str, Any]] = {
+    "events": 0,
+    "scores": 0,
+    "scopes": [],
+    "keys": [],
+    "nested": [],
+}
 """What the surveys say of an empty stage. A statement costs 5 to 15 ms without a row."""
 DATA_CODES: Final = frozenset(
     {
@@ -110,6 +117,8 @@ _NEWER_SETTINGS: Final = {
 """For engines that have them. Joined the other way round, rows would leave the stage in the order
 of the smaller table, and of two rows of one key the later sent would not always be kept."""
 
+_SCHEMA_BEGINS: Final = "format_schema = '"
+
 
 class ShortLoadError(UnavailableError):
     """Fewer rows are stored than were inserted: a token swallowed them, or a part was lost."""
@@ -142,6 +151,8 @@ class SegmentStage:
         """How long content is kept from the request on."""
         self.digest_key = ""
         """Key of the digests of foreign senders' content; none are made without it."""
+        self.schema_edition = 0
+        """Changed where the engine may have kept the schema by half: it knows it by its text."""
 
     def load(self, segment: Path) -> Counter[str]:
         """Store everything in *segment* and return the number of rows a table.
@@ -194,6 +205,8 @@ class SegmentStage:
                 event_content = _event_content(logs["keys"])
                 self._insert_by_month("events", months, event_content=event_content)
                 self._verify("events", logs["events"])
+        if logs["scores"]:
+            self._store_scores()  # an evaluation is of the request that its trace has
 
     def _read(self, segment: Path, signals: Collection[int]) -> None:
         for name in _STAGES:
@@ -204,6 +217,10 @@ class SegmentStage:
         ):
             if signal in signals:
                 text = statement(name, self._database)
+                if self.schema_edition:
+                    text = text.replace(
+                        _SCHEMA_BEGINS, rf"{_SCHEMA_BEGINS}// edition {self.schema_edition}\n"
+                    )
                 self._session.insert_otlp(text, segment, structure=structure)
 
     def _store_own_events(self) -> dict[str, Any]:
@@ -212,14 +229,16 @@ class SegmentStage:
         if logs["payloads"]:
             self._store_payloads()  # before the records: it may find their requests erased
         if logs["records"]:
-            self._store_records()
+            self._store_records(has_erasures=bool(logs["erasures"]))
         if logs["registry"]:
             self._store_registry()
         if logs["producers"]:
             self._store_producers()
+        if logs["decisions"]:
+            self._store_decisions()
         return logs
 
-    def _store_records(self) -> None:
+    def _store_records(self, *, has_erasures: bool) -> None:
         self._session.command(statement("records_stage_create", self._database))
         self._session.command(statement("verdicts_stage_create", self._database))
         self._session.command(statement("records_stage", self._database))
@@ -229,6 +248,10 @@ class SegmentStage:
         self._session.insert("stage_verdicts", Verdict._fields, verdicts)
         sound = {verdict.row for verdict in verdicts if not verdict.problem}
         months = sorted({record.month for record in sent if record.row in sound})
+        if has_erasures:
+            self._insert("erasures_records")  # before the names, which it may keep out
+            if self._one("names_late")["records"]:
+                self._session.command(statement("names_erase", self._database))
         self._insert_by_month("record_aliases", months)
         self._insert_by_month("requests", months)
         requests = {(record.project, record.request) for record in sent if record.row in sound}
@@ -279,9 +302,41 @@ class SegmentStage:
             self._insert("quarantine_producers")
             self._rows["quarantine"] += survey["refused"]
 
+    def _store_decisions(self) -> None:
+        sent = [decisions.Sent(*row) for row in self._query("decisions_survey").rows]
+        stored = (decisions.Stored(*row) for row in self._query("decisions_known").rows)
+        judged = list(decisions.judge(sent, stored))
+        self._session.command(statement("decisions_stage_create", self._database))
+        self._session.insert("stage_decisions", decisions.Judged._fields, judged)
+        sound = {(one.name, one.project, one.event_id) for one in judged if not one.problem}
+        deployed = sum(name == EVENT_DEPLOYMENT for name, _, _ in sound)
+        for table, expected in (
+            ("deployments", deployed),
+            ("governance_events", len(sound) - deployed),
+        ):
+            if expected:
+                self._insert(table)
+                self._verify(table, expected)
+        if refused := sum(bool(one.problem) for one in judged):
+            self._insert("quarantine_decisions")
+            self._rows["quarantine"] += refused
+
+    def _store_scores(self) -> None:
+        self._session.command(statement("scores_stage_create", self._database))
+        self._session.command(statement("scores_stage", self._database))
+        survey = self._one("scores_survey")
+        self._insert_by_month("scores", sorted(survey["months"]))
+        self._verify("scores", survey["sound"])
+        if survey["refused"]:
+            self._insert("quarantine_scores")
+            self._rows["quarantine"] += survey["refused"]
+
     def _decode(self, scopes: Iterable[tuple[str, str]], nested: Iterable[str]) -> None:
         """Bring into the stage what only Python can read; it came as base64 text."""
-        rows = [scope_row(b64decode(resource), b64decode(scope)) for resource, scope in scopes]
+        rows = [
+            scope_row(b64decode(resource), b64decode(scope))._replace(digest_key=self.digest_key)
+            for resource, scope in scopes
+        ]
         self._session.insert("stage_scopes", ScopeRow._fields, rows)
         raws = [(text[0], b64decode(text[1:])) for text in nested]
         texts = [(kind.encode() + raw, nested_text(kind, raw)) for kind, raw in raws]
@@ -347,7 +402,6 @@ def _digest_rules(content_keys: Sequence[str], key: str) -> dict[str, Any]:
     """Return which content gets a digest (no secrets), and how one is made and written."""
     key_id = hashlib.sha256(key.encode()).hexdigest()[:8]
     return {
-        "digest_key": key,
         "digest_prefix": f"hmac-sha256:{key_id}:",
         "digested_keys": [one for one in content_keys if not is_secret(one)] if key else [],
     }

@@ -21,8 +21,11 @@ from mvtrace.store.opening import open_store
 from mvtrace.store.store import Store
 from mvtrace_collector import health
 from mvtrace_collector.access import project_of
+from mvtrace_collector.access_log import AccessLog
 from mvtrace_collector.config import CollectorConfig
+from mvtrace_collector.door import Door
 from mvtrace_collector.erasure import Eraser, opened_keys
+from mvtrace_collector.erasure_watch import ErasureWatch
 from mvtrace_collector.gap_book import GapBook
 from mvtrace_collector.gaps import GapWatch
 from mvtrace_collector.inbox import Inbox
@@ -34,6 +37,7 @@ from mvtrace_collector.observer import Observer
 from mvtrace_collector.payload_keys import KeyStore
 from mvtrace_collector.receiver import Gate
 from mvtrace_collector.recovery import PartsBook, recover
+from mvtrace_collector.score_rates import ScoreRates
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ class CollectorState:
         self._observer: Observer | None = None
         self._keyring: Keyring | None = None
         self._payload_keys: KeyStore | None = None
+        self._access_log: AccessLog | None = None
         self.started_at = 0.0
         """Unix time in seconds."""
 
@@ -114,6 +119,13 @@ class CollectorState:
         return self._payload_keys
 
     @property
+    def access_log(self) -> AccessLog:
+        """Who asked for what; a journal and a thread of its own."""
+        if self._access_log is None:
+            raise NotOpenError
+        return self._access_log
+
+    @property
     def eraser(self) -> Eraser:
         """Erases what was captured about a subject."""
         return Eraser(self.store, self.payload_keys, self.loader.exclusive)
@@ -149,28 +161,65 @@ class CollectorState:
             opened.callback(inbox.close)
             payload_keys = opened_keys(self.config.keys_dir, store)
             opened.callback(payload_keys.close)
+            self._guard_door(keyring)
+            access_log = self._opened_access_log(opened)
             recover(store, inbox)
             opened.pop_all()  # from here on they are this state's to close
         if applied:
             _LOGGER.info("Migrations applied: %s", ", ".join(applied))
-        gate = Gate(inbox, self.config.limits, self.metrics)
-        gate.keep_keys = payload_keys.keep
+        gate = self._made_gate(inbox, payload_keys, access_log)
         self._gaps = GapWatch(store)
         loader = self._made_loader(store, inbox)
         self._parts = (store, inbox, loader, gate)
+        self.metrics.watch(inbox.lag, self._numbers)
+        self._keyring, self._payload_keys = keyring, payload_keys
+        self._access_log = access_log
+        self._start(loader, keyring)
+        access_log.start(store)
+
+    def _start(self, loader: Loader, keyring: Keyring) -> None:
+        """Begin everything that has a thread of its own."""
         self._stop.clear()
         self._thread = threading.Thread(
             target=loader.run, args=(self._stop,), name="loader", daemon=True
         )
         self._observer = Observer(self)
         self.started_at = time.time()
-        self.metrics.watch(inbox.lag, self._numbers)
-        self._keyring, self._payload_keys = keyring, payload_keys
         self._keys_thread = threading.Thread(
             target=keyring.keep_fresh, args=(self._stop,), name="keys", daemon=True
         )
-        for part in (self._keys_thread, self._thread, self._gaps, self._observer):
+        watch = ErasureWatch(lambda: self.eraser)
+        self._erasures_thread = threading.Thread(
+            target=watch.run, args=(self._stop,), name="erasures", daemon=True
+        )
+        threads = (self._keys_thread, self._erasures_thread, self._thread)
+        for part in (*threads, self._gaps, self._observer):
             part.start()
+
+    def _guard_door(self, keyring: Keyring) -> None:
+        """Refuse to be open where there were keys; from now on note it once there are."""
+        door = Door(self.config.keys_dir)
+        if self.config.api_key is not None:
+            door.note()
+        elif keyring.is_empty and not self.config.is_open:
+            door.refuse_open(self.config.shown_store)
+        keyring.noted = door.note
+        keyring.note()
+
+    def _opened_access_log(self, opened: ExitStack) -> AccessLog:
+        log = AccessLog(self.config.access_dir, self.config.keys_dir, self.config.inbox)
+        opened.callback(log.close)
+        return log
+
+    def _made_gate(self, inbox: Inbox, payload_keys: KeyStore, access_log: AccessLog) -> Gate:
+        gate = Gate(inbox, self.config.limits, self.metrics)
+        gate.keep_keys = payload_keys.keep
+        gate.access_log, gate.client_address = access_log, self.config.access_client
+        gate.score_rates = ScoreRates(
+            address_a_minute=self.config.score_per_minute,
+            key_a_minute=self.config.score_key_per_minute,
+        )
+        return gate
 
     def _made_loader(self, store: Store, inbox: Inbox) -> Loader:
         loader = Loader(store, inbox)
@@ -193,14 +242,16 @@ class CollectorState:
             self._thread.join(self.config.shutdown_seconds)
         self._gaps.stop()
         self._keys_thread.join(self.config.shutdown_seconds)
-        if self.is_loading:
+        self._erasures_thread.join(self.config.shutdown_seconds)
+        is_logging = not self.access_log.close(self.config.shutdown_seconds)
+        if self.is_loading or is_logging:
             _LOGGER.error("The loader did not stop; what it was at is loaded again at the start")
             inbox.close()
         else:
             inbox.close()
             store.close()
         self.payload_keys.close()
-        self._parts = self._keyring = self._payload_keys = None
+        self._parts = self._keyring = self._payload_keys = self._access_log = None
 
     def _open_parts(self) -> tuple[Store, Inbox, Loader, Gate]:
         if self._parts is None:
@@ -211,6 +262,7 @@ class CollectorState:
         stats = self.loader.stats
         seen = self.observer.sighting()
         lost = self.open_gaps.sums()
+        accesses = self.access_log.lag()
         return Numbers(
             rows=stats.rows,
             segments=stats.segments,
@@ -226,4 +278,5 @@ class CollectorState:
             open_gaps={reason: gaps for reason, (gaps, _) in lost.items()},
             missing={reason: missing for reason, (_, missing) in lost.items()},
             detached=seen.detached,
+            unstored_accesses=accesses.accepted_seq - accesses.stored_seq,
         )

@@ -6,9 +6,11 @@ none. No function here raises into the application, except for a wrong number of
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
@@ -20,6 +22,11 @@ from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import fail_open
 from mvtrace.capture.incoming import outgoing_headers
 from mvtrace.capture.pipeline import DEFAULT_FLUSH_S, current_tracing
+from mvtrace.components.component import Component
+from mvtrace.errors import MvtraceError
+from mvtrace.scores import USER, Score, event_of
+
+_log: Final = logging.getLogger("mvtrace")
 
 
 @fail_open
@@ -75,6 +82,38 @@ def cache_origin(request_id: str) -> None:
     if exchange is not None:
         exchange.cache_origin = plain.text(request_id, plain.MAX_ID, exchange)
         exchange.amend()
+
+
+def score(  # noqa: PLR0913 (what a score is made of, by name)
+    request_id: str,
+    name: str,
+    value: float | None = None,
+    *,
+    label: str | None = None,
+    source: str = USER,
+    scorer: Component | str | None = None,
+    at: int | None = None,
+) -> None:
+    """Say what somebody or something thought of the answer to *request_id*, now or months later.
+
+    *scorer* is what scored: a component, or its digest. Without one the score compares between
+    arms that serve side by side, and never across time. *at* is Unix time in nanoseconds; of one
+    request, name and scorer the latest holds. What cannot be a score is logged and left out.
+    """
+    digest = scorer.digest if isinstance(scorer, Component) else scorer
+    now_ns = time.time_ns()
+    given = {"label": label, "source": source, "scorer": digest, "at": now_ns if at is None else at}
+    _score(now_ns, {"request_id": request_id, "name": name, "value": value, **given})
+
+
+@fail_open
+def _score(now_ns: int, given: Mapping[str, Any]) -> None:
+    try:
+        event = event_of(Score(**given), now_ns=now_ns)
+    except (ValueError, TypeError, MvtraceError) as error:
+        _log.warning("A score was left out: %s", error)
+        return
+    current_tracing().emit_event(event)
 
 
 @contextmanager

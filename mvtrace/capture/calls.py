@@ -8,9 +8,9 @@ and no text of a prompt or an answer is kept: digests under the process's key on
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
+from time import perf_counter_ns, time_ns
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
@@ -25,14 +25,25 @@ from mvtrace.capture.declared import NOTHING, Declared, Pinned
 from mvtrace.capture.decorator import Decorator
 from mvtrace.capture.exchange import RequestExchange, error_name, outcome_of
 from mvtrace.capture.guard import BREAKER, fail_open
+from mvtrace.capture.lean import LeanSpan
+from mvtrace.capture.observing import Part
 from mvtrace.capture.pipeline import Tracing, current_tracing
+from mvtrace.components.component import Component
 from mvtrace.digest import canonical_bytes
 from mvtrace.errors import CanonicalFormError
 from mvtrace.records import Call as CallRecord
-from mvtrace.records import CallKind, Outcome, UnixNano
+from mvtrace.records import CallKind, Outcome
 
 MAX_DIGESTED: Final = 16 << 20
 """Characters of a text; a longer one is not digested and counted as truncated."""
+
+_SELDOM: Final = (
+    ("input_digest", "_input_digest"),
+    ("output_digest", "_output_digest"),
+    ("error_type", "_error_type"),
+    ("cache_origin", "_cache_origin"),
+)
+"""Facts of the record that most calls do not have, and where a call holds them."""
 
 _current: ContextVar[Call | None] = ContextVar("mvtrace_call", default=None)
 
@@ -69,7 +80,8 @@ class Call(Decorator):
     def __init__(self, name: str, component: Pinned | None = None) -> None:
         self.name = name
         # A live object that was never pinned has no digest to tell; the call is recorded without.
-        self.component = component if hasattr(component, "digest") else None
+        is_pinned = component is not None and hasattr(component, "digest")
+        self.component = component if is_pinned else None
 
     # The application's side: with, async with
 
@@ -103,6 +115,17 @@ class Call(Decorator):
         """Say that the answer came from a cache, filled by the request *request_id*."""
         self._cache_origin = plain.text(request_id, plain.MAX_ID, self.counter)
 
+    @fail_open
+    def failed(self, error_type: str, outcome: Outcome = "error") -> None:
+        """Say that the step did not end well where no exception tells it: ``error.type``."""
+        self._error_type = plain.text(error_type, plain.MAX_NAME, self.counter)
+        self._outcome = outcome
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing is known to have gone wrong."""
+        return self._outcome == "ok"
+
     # The life of the span
 
     def fresh(self) -> Self:
@@ -125,13 +148,15 @@ class Call(Decorator):
             return
         self._tracing = tracing
         self._is_open = True
-        self.started_at = time.time_ns()
-        self._clock_start = time.perf_counter_ns()
-        self._span = tracing.tracer.start_span(
-            self.span_name(), kind=self.span_kind, attributes=self.start_attributes()
+        self.started_at = started_at = time_ns()
+        self._clock_start = perf_counter_ns()
+        self._span = span = tracing.tracer.start_span(
+            self.span_name(),
+            kind=self.span_kind,
+            attributes=self.start_attributes(),
+            start_time=started_at,
         )
-        context = self._span.get_span_context()
-        self._span_id = f"{context.span_id:016x}" if context.is_valid else None
+        self._span_id = _id_of(span)
         self.opened()
 
     @fail_open
@@ -158,15 +183,19 @@ class Call(Decorator):
         if not self._is_open:
             return
         self._is_open = False
-        duration_ns = time.perf_counter_ns() - self._clock_start
+        duration_ns = perf_counter_ns() - self._clock_start
         if error is not None:
             self._outcome = outcome_of(error)
             self._error_type = error_name(error)
         try:
             self.compare()
-            if self._exchange is not None:
-                self.fill(self._exchange, duration_ns)
-                self._exchange.amend()
+            exchange = self._exchange
+            if exchange is not None:
+                self.fill(exchange, duration_ns)
+                if exchange.system is not None:
+                    exchange.parts.extend(self.parts())
+                if exchange.is_finished:
+                    exchange.amend()
         finally:
             self._end_span()
 
@@ -212,27 +241,32 @@ class Call(Decorator):
         if self.component is not None:
             self.meet(self.component, "digest")
 
+    def parts(self) -> Iterator[Part | Component]:
+        """Yield what the call met of the system, for a version that nobody declared."""
+        if isinstance(self.component, Component):
+            yield self.component
+
     def fill(self, exchange: RequestExchange, duration_ns: int) -> None:
         """Put the call on the record."""
-        exchange.add_call(self.as_record(exchange, duration_ns))
+        exchange.add_call(self.as_record(exchange, duration_ns, {}))
 
-    def as_record(self, exchange: RequestExchange, duration_ns: int, **facts: Any) -> CallRecord:
-        """Return the call's part of the record, with the *facts* of its kind."""
+    def as_record(
+        self, exchange: RequestExchange, duration_ns: int, facts: dict[str, Any]
+    ) -> CallRecord:
+        """Return the call's part of the record, with the *facts* of its kind: a new dict."""
         component = self.component
-        return CallRecord.seen(
-            kind=self.kind,
-            name=plain.text(self.name, plain.MAX_NAME, exchange),
-            span_id=self._span_id,
-            component=None if component is None else f"{component.kind}/{component.name}",
-            input_digest=self._input_digest,
-            output_digest=self._output_digest,
-            started_at=UnixNano(self.started_at),
-            duration_ns=duration_ns,
-            outcome=self._outcome,
-            error_type=self._error_type,
-            cache_origin=self._cache_origin,
-            **facts,
-        )
+        if component is not None:
+            facts["component"] = f"{component.kind}/{component.name}"
+        for name, attribute in _SELDOM:
+            if (fact := getattr(self, attribute)) is not None:
+                facts[name] = fact
+        facts["kind"] = self.kind
+        facts["name"] = plain.text(self.name, plain.MAX_NAME, exchange)
+        facts["span_id"] = self._span_id
+        facts["started_at"] = self.started_at
+        facts["duration_ns"] = duration_ns
+        facts["outcome"] = self._outcome
+        return CallRecord.holding(facts)
 
     # Means for the kinds
 
@@ -284,6 +318,14 @@ class Call(Decorator):
             kind = f"{self.kind}/{self.name}/{self._span_id or ''}/{what}"
             self._exchange.hold(plain.text(kind, plain.MAX_ID, self.counter), text, digest)
         return digest
+
+
+def _id_of(span: Span) -> str | None:
+    """Return the id of *span* as 16 hex digits; None where it is a span of nobody."""
+    if type(span) is LeanSpan:
+        return span.span_id.hex()
+    context = span.get_span_context()
+    return f"{context.span_id:016x}" if context.is_valid else None
 
 
 def canonical_text(value: object) -> str:

@@ -40,6 +40,7 @@ COUNTERS: Final = (
     "spooled_contents",
     "spooled_bytes",
     "spools_adopted",
+    "spools_of_others",
     "spool_torn_tails",
     "spool_torn_bytes",
     "spool_frames_corrupt",

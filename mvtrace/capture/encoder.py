@@ -64,6 +64,8 @@ class Item(NamedTuple):
     """Content of the request, for *privacy*."""
     lost: Callable[[], None] | None = None
     """Called if a composite's events are not spooled, so that they are registered again."""
+    event: LogEvent | None = None
+    """An event of its own, such as a score."""
 
     @property
     def size(self) -> int:
@@ -83,7 +85,7 @@ class Item(NamedTuple):
             counts.lost_records(what, (self.record.sequence,))
         if self.spans:
             counts.add(f"spans_{what}", len(self.spans))
-        if self.composite is not None:
+        if self.composite is not None or self.event is not None:
             counts.add(f"events_{what}")
         if self.held is not None:
             counts.add(f"contents_{what}", len(self.held.texts))
@@ -179,14 +181,26 @@ def _log_pieces(items: Sequence[Item], counts: Counts) -> Iterator[_Piece]:
             for event in events or ():
                 yield _Piece("events", event, item.lost)
     for item in items:
+        if item.event is not None:
+            yield from _event_pieces(item.event, counts)
         if item.record is not None:
-            body = _attempted(_record, item.record, counts, "records_salvaged")
-            if body is None:
-                body = _attempted(_salvaged, item.record, counts, None)
-            if body is not None:
-                yield _Piece("records", body, sequence=item.record.sequence)
-            else:
-                counts.lost_records("dropped_unencodable", (item.record.sequence,))
+            yield from _record_pieces(item.record, counts)
+
+
+def _record_pieces(record: RequestRecord, counts: Counts) -> Iterator[_Piece]:
+    body = _attempted(_record, record, counts, "records_salvaged")
+    if body is None:
+        body = _attempted(_salvaged, record, counts, None)
+    if body is not None:
+        yield _Piece("records", body, sequence=record.sequence)
+    else:
+        counts.lost_records("dropped_unencodable", (record.sequence,))
+
+
+def _event_pieces(event: LogEvent, counts: Counts) -> Iterator[_Piece]:
+    body = _attempted(otlp.encode_log_record, event, counts, "events_dropped_unencodable")
+    if body is not None:
+        yield _Piece("events", body)
 
 
 def _registry_events(item: Item) -> list[bytes]:

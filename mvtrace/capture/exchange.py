@@ -24,9 +24,11 @@ from mvtrace.capture.context import Exchange, swap_exchange
 from mvtrace.capture.declared import Declared, Pinned
 from mvtrace.capture.guard import BREAKER, fail_open
 from mvtrace.capture.incoming import NOTHING_INCOMING, Incoming
+from mvtrace.capture.observing import ObservedSystem, Part
 from mvtrace.capture.pipeline import Tracing
 from mvtrace.capture.privacy import MAX_HELD, Held, Text, subject_digest
 from mvtrace.capture.watch import WATCH
+from mvtrace.components.component import Component
 from mvtrace.ids import new_request_id
 from mvtrace.otlp import FinishedSpan
 from mvtrace.records import (
@@ -103,9 +105,17 @@ class RequestExchange:
         self.request_id = new_request_id(self.started_at)
         self.producer_id = tracing.producer_id
         self.sequence = tracing.next_sequence()
+        self.system: ObservedSystem | None = None
+        """What makes a version of what the request meets, where none is declared."""
         self.composite_version = declared.version
+        if declared.composite is None:
+            self.system = tracing.observed_system
+            if self.system is not None:
+                self.composite_version = self.system.latest
+        self.parts: list[Part | Component] = []
         self.arm = arm
         self.aliases: list[Alias] = []
+        self._known_aliases: set[tuple[str, str]] = set()
         self.calls: list[Call] = []
         self.router_decisions: list[RouterDecision] = []
         self.index_snapshots: list[IndexSnapshot] = []
@@ -123,6 +133,8 @@ class RequestExchange:
             self.tracing.register(declared.composite)
         self.declared = declared
         self.composite_version = declared.version
+        if declared.composite is not None:
+            self.system = None
 
     # Entering and leaving
 
@@ -225,13 +237,12 @@ class RequestExchange:
 
     def add_alias(self, kind: str, value: str) -> None:
         """Note another id of the request."""
-        alias = Alias(
-            kind=plain.printable(kind, MAX_ALIAS, self),
-            value=plain.printable(value, MAX_ALIAS, self),
-        )
-        if alias.value and alias not in self.aliases:
+        shown = plain.printable(value, MAX_ALIAS, self)
+        key = plain.printable(kind, MAX_ALIAS, self), shown
+        if shown and key not in self._known_aliases:
             if len(self.aliases) < MAX_ALIASES:
-                self.aliases.append(alias)
+                self._known_aliases.add(key)
+                self.aliases.append(Alias.seen(kind=key[0], value=shown))
             else:
                 self.truncated += 1
 
@@ -292,6 +303,24 @@ class RequestExchange:
             span_id=span_id,
         )
 
+    @fail_open
+    def _observe(self) -> None:
+        """Let what the request met say which version served it, where nothing is declared."""
+        if self.system is None:
+            return
+        parts, self.parts = self.parts, []
+        seen = self.system.see(parts, route=self.route, began_at=self.started_at / 1e9)
+        if seen.version is not None:
+            self.tracing.register(seen.version)
+            self.composite_version = seen.version.version
+        for part in seen.met:
+            self.add_observed(part.kind, part.name, part.digest)
+        for (kind, name), before, now, is_volatile in seen.changes:
+            what = "volatile" if is_volatile else "changed"
+            self.drift[kind, name, what, now] = Drift(
+                kind=kind, name=name, what=what, expected=before, observed=now
+            )
+
     # The end
 
     @fail_open
@@ -311,6 +340,7 @@ class RequestExchange:
             self.is_finished = True
             return
         self.conclude()
+        self._observe()
         self._end_span()
         self._revisions = itertools.count(FINISHED + 1)
         self.is_finished = True
@@ -326,6 +356,7 @@ class RequestExchange:
             return
         # Numbered after the call was put on the record: the last one has the calls of all threads.
         self.revision = revision = next(self._revisions)
+        self._observe()
         self._send_texts()
         if revision <= FINISHED + MAX_AMENDMENTS + 1:
             self.tracing.emit_record(self.record("finished", revision))
@@ -380,7 +411,7 @@ class RequestExchange:
             ended_at=self.ended_at,
             outcome=self.outcome,
             composite_version=self.composite_version,
-            composite_name=self.declared.name,
+            composite_name=self.declared.name if self.system is None else self.system.name,
             capture=self._report(),
             **self.transfer_facts(),
             **self._seldom_facts(),
@@ -396,6 +427,8 @@ class RequestExchange:
         for name in _LISTS:
             if items := getattr(self, name):
                 found[name] = tuple(items)
+        if self.system is not None and self.composite_version is not None:
+            found["composite_basis"] = "observed"
         if self.observed:
             found["observed"] = tuple(self.observed.values())
         if self.drift:

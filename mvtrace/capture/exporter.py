@@ -263,6 +263,7 @@ class Shipper:
             except OSError:
                 self._counts.add("spool_read_errors")
                 self._orphans.give_up(reader)
+        self._orphans.adopt_waiting()
         return has_more
 
     def _deliver(self, reader: SpoolReader, found: Range) -> bool:
@@ -312,7 +313,11 @@ class Shipper:
             self._last_said = last
 
     def _send(self, batch_id: str, kind: int, body: bytes) -> Verdict:
-        headers = {"content-type": "application/x-protobuf", semconv.BATCH_HEADER: batch_id}
+        headers = {
+            "content-type": "application/x-protobuf",
+            semconv.BATCH_HEADER: batch_id,
+            semconv.SENT_HEADER: str(time.time_ns() // 1_000_000),
+        }
         sent = body
         if self._is_compressing:
             headers["content-encoding"] = "gzip"

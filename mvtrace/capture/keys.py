@@ -21,6 +21,8 @@ from mvtrace.config import TracingConfig
 KEY_FILE: Final = "digest.key"
 KEY_BYTES: Final = 32
 KEY_ID_DIGITS: Final = 8
+_OTHERS: Final = 0o077
+"""Rights of a file that its owner does not need."""
 PATIENCE_S: Final = 0.25
 """How long the first request of a process may wait for the disk to tell the key."""
 
@@ -97,6 +99,9 @@ def _read_key(path: Path) -> bytes:
     with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
         if os.fstat(file.fileno()).st_uid != os.geteuid():
             raise PermissionError(f"{path} belongs to another user")
+        if os.fstat(file.fileno()).st_mode & _OTHERS:
+            _log.warning("%s was open to other users: its digests can be guessed by them", path)
+            os.fchmod(file.fileno(), 0o600)
         key = file.read(KEY_BYTES + 1)
     if len(key) != KEY_BYTES:
         raise OSError(f"{path} has {len(key)} bytes instead of {KEY_BYTES}")

@@ -8,6 +8,7 @@ it ends, what was captured is handed over: servers may end by a signal, without 
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from mvtrace.capture.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +19,7 @@ from mvtrace.capture.guard import BREAKER, fail_open
 from mvtrace.capture.http import AsgiExchange, HttpExchange
 from mvtrace.capture.incoming import read_headers
 from mvtrace.capture.pipeline import Tracing, current_tracing, skip_request
+from mvtrace.capture.served import OPENAI, ServedExchange
 from mvtrace.capture.watch import WATCH
 from mvtrace.capture.websocket import WebSocketExchange
 
@@ -26,6 +28,7 @@ _PROTOCOLS: Final[dict[str, type[AsgiExchange]]] = {
     "websocket": WebSocketExchange,
 }
 _ENDS: Final = frozenset({"lifespan.shutdown.complete", "lifespan.shutdown.failed"})
+_log: Final = logging.getLogger("mvtrace")
 _REFUSED: Final = object()
 """In the scope of a request that is not captured: an inner middleware does not ask again."""
 
@@ -34,16 +37,26 @@ class TraceMiddleware:
     """Record every request: ``app.add_middleware(mvtrace.TraceMiddleware, composite=system)``.
 
     *composite* is the version that serves, *arm* the side of a rollout; without them the
-    environment says (``MVTRACE_COMPOSITE``, ``MVTRACE_ARM``). Wrap the application from outside to
+    environment says (``MVTRACE_COMPOSITE``, ``MVTRACE_ARM``). With *protocol* ``"openai"``
+    (``MVTRACE_PROTOCOL``) requests in the OpenAI-compatible protocol are read as they pass: model,
+    parameters, tokens, answer's end. Wrap the application from outside to
     have the request id on the error answers of outer layers too.
     """
 
     def __init__(
-        self, app: ASGIApp, *, composite: Composite | None = None, arm: str | None = None
+        self,
+        app: ASGIApp,
+        *,
+        composite: Composite | None = None,
+        arm: str | None = None,
+        protocol: str | None = None,
     ) -> None:
         self.app = app
         self.composite = composite
         self.arm = arm
+        self.protocol = protocol
+        if protocol not in {None, OPENAI}:
+            _log.error("protocol=%r is none that is read; there is %r.", protocol, OPENAI)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the call on, recorded where it is a request."""
@@ -69,7 +82,9 @@ class TraceMiddleware:
         """Import and register what serves while the server starts, not in the first request."""
         tracing = current_tracing()
         if not tracing.config.disabled:
-            declared_in_force(tracing, self.composite)
+            declared = declared_in_force(tracing, self.composite)
+            if declared is None or declared.composite is None:
+                _ = tracing.observed_system  # it reads a file, which no request shall wait for
 
     @fail_open
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> AsgiExchange | None:
@@ -89,9 +104,10 @@ class TraceMiddleware:
             return None
         tracing.attach()
         declared = declared_in_force(tracing, self.composite) or NOTHING
-        exchange = _PROTOCOLS[scope["type"]](
-            tracing, declared, scope, receive, send, arm=self.arm or tracing.config.arm
-        )
+        kind = _PROTOCOLS[scope["type"]]
+        if kind is HttpExchange and OPENAI in {self.protocol, tracing.config.protocol}:
+            kind = ServedExchange
+        exchange = kind(tracing, declared, scope, receive, send, arm=self.arm or tracing.config.arm)
         scope[SCOPE_KEY] = exchange
         WATCH.add(exchange)
         exchange.enter(read_headers(scope.get("headers", ())))

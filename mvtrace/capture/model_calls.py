@@ -8,8 +8,8 @@ fingerprint or another template was met than the composite declares.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any, ClassVar, Final
 
 from opentelemetry.trace import SpanKind
@@ -28,8 +28,13 @@ from mvtrace.capture.declared import (
 )
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import fail_open
+from mvtrace.capture.observing import Part
+from mvtrace.components.component import Component
+from mvtrace.components.prompt import tools as pinned_tools
 from mvtrace.records import CallKind, PromptUse, Usage
 
+SERVED: Final = "served"
+"""The fact of an observed model that says which one answered."""
 MAX_COLLECTED: Final = 4 << 20
 """Characters of a streamed answer that are held for its digest; of a longer one there is none."""
 
@@ -50,10 +55,20 @@ _USAGE_KEYS: Final = {
     "reasoning_output_tokens": semconv.GEN_AI_REASONING_TOKENS,
 }
 
-_SAMPLING_KEYS: Final = frozenset(
-    {"temperature", "top_p", "top_k", "max_tokens", "frequency_penalty", "presence_penalty"}
-)
+_SAMPLING_KEYS: Final = {
+    name: semconv.GEN_AI_REQUEST_PREFIX + name
+    for name in (
+        "temperature",
+        "top_p",
+        "top_k",
+        "max_tokens",
+        "frequency_penalty",
+        "presence_penalty",
+    )
+}
 """Parameters for which OpenTelemetry has a key, all of them numbers."""
+_SEED_KEY: Final = semconv.GEN_AI_REQUEST_PREFIX + "seed"
+_NUMBERS: Final = frozenset({int, float})
 
 
 class ModelCall(Call):
@@ -90,19 +105,26 @@ class ModelCall(Call):
 
         *usage* is a mapping or the provider's object; counts given by name win over it.
         """
-        counter = self.counter
-        self._served = plain.optional_text(model, plain.MAX_NAME, counter) or self._served
-        self._response_id = plain.optional_text(id, plain.MAX_ID, counter) or self._response_id
-        self._fingerprint = (
-            plain.optional_text(fingerprint, plain.MAX_NAME, counter) or self._fingerprint
-        )
-        self._finish_reason = (
-            plain.optional_text(finish_reason, plain.MAX_NAME, counter) or self._finish_reason
-        )
+        counter = self._exchange or self
+        if model is not None:
+            self._served = plain.text(model, plain.MAX_NAME, counter) or self._served
+        if id is not None:
+            self._response_id = plain.text(id, plain.MAX_ID, counter) or self._response_id
+        if fingerprint is not None:
+            told = plain.text(fingerprint, plain.MAX_NAME, counter)
+            self._fingerprint = told or self._fingerprint
+        if finish_reason is not None:
+            told = plain.text(finish_reason, plain.MAX_NAME, counter)
+            self._finish_reason = told or self._finish_reason
         if text is not None:
             self._output_digest = self.digest(text, "output")
         if usage is not None or input_tokens is not None or output_tokens is not None:
             self._usage = usage_of(usage, input_tokens, output_tokens)
+
+    @property
+    def served(self) -> str | None:
+        """The model that the provider said it was; None until it said so."""
+        return self._served
 
     def span_name(self) -> str:
         """Return operation and model, as OpenTelemetry names such spans."""
@@ -131,12 +153,11 @@ class ModelCall(Call):
         if self._fingerprint is not None:
             found[semconv.SYSTEM_FINGERPRINT] = self._fingerprint
         if self._finish_reason is not None:
-            found[semconv.GEN_AI_FINISH_REASONS] = (self._finish_reason,)
+            found[semconv.GEN_AI_FINISH_REASONS] = _reasons(self._finish_reason)
         if self._usage is not None:
-            for name, key in _USAGE_KEYS.items():
-                number = getattr(self._usage, name)
+            for name, number in vars(self._usage).items():
                 if number is not None:
-                    found[key] = number
+                    found[_USAGE_KEYS[name]] = number
         return found
 
     def opened(self) -> None:
@@ -161,6 +182,25 @@ class ModelCall(Call):
             exchange.add_observed(component.kind, component.name, seen, {MODEL_ID: served})
         self._compare_fingerprint(component, facts)
 
+    def parts(self) -> Iterator[Part | Component]:
+        """Yield the model: the component that was named, else what was asked for and who served."""
+        if not self.is_ok:
+            return  # who would have served is not known
+        component, served = self.component, self._served
+        if component is None and self.model is None and served is None:
+            return
+        if component is None:
+            facts = {"provider": self.provider, MODEL_ID: self.model, SERVED: served}
+            seen = {key: fact for key, fact in facts.items() if fact is not None}
+            yield Part(self.slot_kind, self.name, seen)
+            return
+        expected = facts_of(component).get(MODEL_ID)
+        if served is None or not isinstance(expected, str) or names_same_model(expected, served):
+            yield from super().parts()
+        else:
+            facts = {**facts_of(component), MODEL_ID: served}
+            yield Part(component.kind, component.name, facts, at_call=False)
+
     def _compare_fingerprint(self, component: Pinned, facts: Mapping[str, Any]) -> None:
         expected = facts.get(SETTINGS, {}).get(FINGERPRINT)
         if isinstance(expected, str) and self._fingerprint not in {None, expected}:
@@ -168,23 +208,20 @@ class ModelCall(Call):
 
     def fill(self, exchange: RequestExchange, duration_ns: int) -> None:
         """Put the call on the record, with what its kind adds."""
-        exchange.add_call(
-            self.as_record(
-                exchange,
-                duration_ns,
-                provider=plain.optional_text(self.provider, plain.MAX_NAME, exchange),
-                model_requested=plain.optional_text(self.model, plain.MAX_NAME, exchange),
-                model_served=self._served,
-                response_id=self._response_id,
-                fingerprint=self._fingerprint,
-                finish_reason=self._finish_reason,
-                usage=self._usage,
-                **self.asked_facts(exchange),
-            )
-        )
+        facts = self.asked_facts(exchange)
+        if self.provider is not None:
+            facts["provider"] = plain.text(self.provider, plain.MAX_NAME, exchange)
+        if self.model is not None:
+            facts["model_requested"] = plain.text(self.model, plain.MAX_NAME, exchange)
+        facts["model_served"] = self._served
+        facts["response_id"] = self._response_id
+        facts["fingerprint"] = self._fingerprint
+        facts["finish_reason"] = self._finish_reason
+        facts["usage"] = self._usage
+        exchange.add_call(self.as_record(exchange, duration_ns, facts))
 
     def asked_facts(self, exchange: RequestExchange) -> dict[str, Any]:  # noqa: ARG002
-        """Return what only this kind of call asks with."""
+        """Return what only this kind of call asks with: a new dict, to be added to."""
         return {}
 
 
@@ -198,6 +235,7 @@ class GenerationCall(ModelCall):
     prompt_version: str | None = None
     sampling: Mapping[str, Any] | None = None
     seed: int | None = None
+    tools: Sequence[Any] = ()
 
     _rendered_digest: str | None = None
     _first_chunk_ns: int | None = None
@@ -249,32 +287,32 @@ class GenerationCall(ModelCall):
     def start_attributes(self) -> dict[str, Any]:
         """Return model, parameters, seed and template."""
         found = super().start_attributes()
-        for key, value in (self.sampling or {}).items():
-            if key in _SAMPLING_KEYS and type(value) in {int, float}:
-                found[semconv.GEN_AI_REQUEST_PREFIX + key] = value
+        if self.sampling:
+            for key, value in self.sampling.items():
+                if key in _SAMPLING_KEYS and type(value) in _NUMBERS:
+                    found[_SAMPLING_KEYS[key]] = value
         return found
 
     def end_attributes(self) -> dict[str, Any]:
         """Return what was rendered and what was answered."""
         found = super().end_attributes()
         if type(self.seed) is int:
-            found[semconv.GEN_AI_REQUEST_PREFIX + "seed"] = self.seed
+            found[_SEED_KEY] = self.seed
         if self._rendered_digest is not None:
             found[semconv.PROMPT_RENDERED_DIGEST] = self._rendered_digest
-        self._add_prompt_attributes(found)
+        if self.prompt is not None:
+            self._add_prompt_attributes(found, self.prompt)
         if self._first_chunk_ns is not None:
             found[semconv.GEN_AI_TIME_TO_FIRST_CHUNK] = self._first_chunk_ns / 1e9
             found[semconv.RESPONSE_CHUNKS] = self._chunks
         return found
 
-    def _add_prompt_attributes(self, found: dict[str, Any]) -> None:
-        if self.prompt is None:
-            return
-        if isinstance(self.prompt, str):
-            found[semconv.GEN_AI_PROMPT_NAME] = self.prompt
+    def _add_prompt_attributes(self, found: dict[str, Any], prompt: Pinned | str) -> None:
+        if isinstance(prompt, str):
+            found[semconv.GEN_AI_PROMPT_NAME] = prompt
         else:
-            found[semconv.GEN_AI_PROMPT_NAME] = self.prompt.name
-            found[semconv.PROMPT_TEMPLATE_DIGEST] = self.prompt.digest
+            found[semconv.GEN_AI_PROMPT_NAME] = prompt.name
+            found[semconv.PROMPT_TEMPLATE_DIGEST] = prompt.digest
         if self.prompt_version is not None:
             found[semconv.GEN_AI_PROMPT_VERSION] = self.prompt_version
 
@@ -289,19 +327,34 @@ class GenerationCall(ModelCall):
         if self.prompt is not None and not isinstance(self.prompt, str):
             self.meet(self.prompt, "template")
 
+    def parts(self) -> Iterator[Part | Component]:
+        """Yield template, tools and sampling too."""
+        yield from super().parts()
+        if isinstance(self.prompt, Component):
+            yield self.prompt
+        elif self.prompt is not None and self.prompt_version is not None:
+            facts = {"registered_as": str(self.prompt), "version": str(self.prompt_version)}
+            yield Part("prompt", str(self.prompt), facts, at_call=False)
+        if self.tools:
+            yield Part("tools", self.name, pinned_tools(self.name, self.tools))
+        if self.sampling:
+            yield Part("sampling", self.name, {"parameters": dict(self.sampling)})
+
     def asked_facts(self, exchange: RequestExchange) -> dict[str, Any]:
         """Return prompt, sampling, seed and the time to the first chunk."""
-        return {
-            "prompt": self._prompt_use(exchange),
-            "sampling": None if self.sampling is None else plain.facts(self.sampling, exchange),
-            "seed": plain.count(self.seed),
-            "time_to_first_chunk_ns": self._first_chunk_ns,
-        }
+        found: dict[str, Any] = {}
+        if self.prompt is not None or self._rendered_digest is not None:
+            found["prompt"] = self._prompt_use(exchange)
+        if self.sampling is not None:
+            found["sampling"] = plain.facts(self.sampling, exchange)
+        if self.seed is not None:
+            found["seed"] = int(self.seed)
+        if self._first_chunk_ns is not None:
+            found["time_to_first_chunk_ns"] = self._first_chunk_ns
+        return found
 
-    def _prompt_use(self, exchange: RequestExchange) -> PromptUse | None:
+    def _prompt_use(self, exchange: RequestExchange) -> PromptUse:
         prompt = self.prompt
-        if prompt is None and self._rendered_digest is None:
-            return None
         is_named = isinstance(prompt, str)
         return PromptUse(
             name=plain.text(prompt, plain.MAX_NAME, exchange)
@@ -335,13 +388,15 @@ def generation(  # noqa: PLR0913 (one keyword a fact of the call)
     prompt_version: str | None = None,
     sampling: Mapping[str, Any] | None = None,
     seed: int | None = None,
+    tools: Sequence[Any] = (),
     component: Pinned | None = None,
     operation: str = "chat",
 ) -> GenerationCall:
     """Return a call of a generating model, for ``with``, ``async with`` or as a decorator.
 
     *prompt* is the component whose template is used, or a name with *prompt_version*; *component*
-    is the model's own. Without it a declared model with this *model* id is taken.
+    is the model's own. Without it a declared model with this *model* id is taken. *tools* are the
+    definitions that the model is given.
     """
     call = GenerationCall(name, component)
     call.model = model
@@ -350,6 +405,7 @@ def generation(  # noqa: PLR0913 (one keyword a fact of the call)
     call.prompt_version = prompt_version
     call.sampling = sampling
     call.seed = seed
+    call.tools = tools
     call.operation = operation
     return call
 
@@ -370,14 +426,22 @@ def embedding(
 
 def usage_of(usage: object, input_tokens: int | None, output_tokens: int | None) -> Usage:
     """Return the token counts of a provider's *usage*, in our words."""
-    found: dict[str, int | None] = {}
+    found: dict[str, int] = {}
     if usage is not None:
         told = usage.get if isinstance(usage, Mapping) else partial(getattr, usage)
         for field, names in _USAGE.items():
             values = (told(name, None) for name in names)
-            found[field] = next((int(value) for value in values if value is not None), None)
+            number = next((int(value) for value in values if value is not None), None)
+            if number is not None:
+                found[field] = number
     if input_tokens is not None:
         found["input_tokens"] = int(input_tokens)
     if output_tokens is not None:
         found["output_tokens"] = int(output_tokens)
-    return Usage.seen(**found)
+    return Usage.holding(found)
+
+
+@lru_cache(maxsize=64)
+def _reasons(finish_reason: str) -> tuple[str, ...]:
+    """Return the list of one that OpenTelemetry wants: providers know a handful of them."""
+    return (finish_reason,)

@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from pathlib import Path
+from typing import Final
 
 from mvtrace.capture.counts import Counts
 from mvtrace.capture.number_pages import sweep_pages
 from mvtrace.capture.numbers import Numbers
-from mvtrace.capture.spool import PRODUCER_NAME, lock_directory
+from mvtrace.capture.spool import PRODUCER_NAME, is_ours, lock_directory
 from mvtrace.capture.spool_reader import SpoolReader
+
+FIRST_RETRY_S: Final = 30.0
+LONGEST_RETRY_S: Final = 3600.0
+"""After how long a spool that could not be read is tried again: at first, and at most."""
+MAX_ADOPTED: Final = 32
+"""Spools held at once, with two open files each: the application needs its own."""
+MAX_WAITING: Final = 10_000
+"""Names remembered of those that wait to be adopted; more are found by a later look."""
 
 
 class Orphans:
@@ -26,7 +36,12 @@ class Orphans:
         self._adopted: dict[SpoolReader, int] = {}
         self._numbers: dict[SpoolReader, Numbers] = {}
         self._left: set[Path] = set()
-        """Directories in which something remains that is no segment, or cannot be read."""
+        """Directories in which something remains that is no segment."""
+        self._unreadable: dict[Path, tuple[float, int]] = {}
+        """When to try again what could not be read, and how often that was tried."""
+        self._waiting: deque[Path] = deque()
+        self._of_others: set[Path] = set()
+        """Directories that another user made: whatever is in them is not ours to send."""
         self._has_swept = False
 
     def readers(self) -> list[SpoolReader]:
@@ -38,20 +53,45 @@ class Orphans:
         return self._numbers.get(reader)
 
     def adopt(self) -> None:
-        """Look for directories that nobody owns any more, and once for what deleted ones left."""
+        """Look for directories that nobody owns any more, and once for what deleted ones left.
+
+        At most MAX_ADOPTED are held at a time: ``adopt_waiting`` goes on where some are released.
+        """
         if not self._has_swept:
             self._has_swept = True
             sweep_pages(now_ns=time.time_ns())
-        known = {self._own, *self._left, *(reader.directory for reader in self._adopted)}
+        now = time.monotonic()
+        later = {path for path, (retry_at, _) in self._unreadable.items() if now < retry_at}
+        known = {self._own, *self._left, *later, *(one.directory for one in self._adopted)}
+        self._waiting = deque()
         try:
-            entries = list(os.scandir(self._own.parent))
+            with os.scandir(self._own.parent) as entries:
+                for entry in entries:
+                    if self._is_orphan(entry, known) and len(self._waiting) < MAX_WAITING:
+                        self._waiting.append(Path(entry.path))
         except OSError:
             return
-        for entry in entries:
-            directory = Path(entry.path)
-            is_spool = PRODUCER_NAME.fullmatch(entry.name) is not None
-            if is_spool and directory not in known and entry.is_dir(follow_symlinks=False):
-                self._adopt(directory)
+        self.adopt_waiting()
+
+    def adopt_waiting(self) -> None:
+        """Adopt what was found before, as far as there is room."""
+        while self._waiting and len(self._adopted) < MAX_ADOPTED:
+            self._adopt(self._waiting.popleft())
+
+    def _is_orphan(self, entry: os.DirEntry[str], known: set[Path]) -> bool:
+        if PRODUCER_NAME.fullmatch(entry.name) is None or not entry.is_dir(follow_symlinks=False):
+            return False
+        directory = Path(entry.path)
+        if is_ours(entry):
+            return directory not in known
+        if (
+            directory.exists()
+            and directory not in self._of_others
+            and len(self._of_others) < MAX_WAITING
+        ):
+            self._of_others.add(directory)
+            self._counts.add("spools_of_others")
+        return False
 
     def _adopt(self, directory: Path) -> None:
         try:
@@ -70,11 +110,14 @@ class Orphans:
         """Delete the spool of *reader*, all of which is delivered."""
         if not reader.remove_if_delivered():
             self._left.add(reader.directory)
+        self._unreadable.pop(reader.directory, None)
         self._let_go(reader)
 
     def give_up(self, reader: SpoolReader) -> None:
-        """Leave the spool of *reader*, which cannot be read, to others."""
-        self._left.add(reader.directory)
+        """Leave the spool of *reader*, which cannot be read, to others; try again later."""
+        _, tries = self._unreadable.get(reader.directory, (0.0, 0))
+        rest_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2.0 ** min(tries, 16))
+        self._unreadable[reader.directory] = (time.monotonic() + rest_s, tries + 1)
         self._let_go(reader)
 
     def close(self) -> None:

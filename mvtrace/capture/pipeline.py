@@ -29,6 +29,7 @@ from mvtrace.capture.guard import BREAKER, fail_open
 from mvtrace.capture.keys import DigestKey, load_in_time
 from mvtrace.capture.lean import LeanTracer
 from mvtrace.capture.numbers import COUNTED_AS, Facts, Numbers
+from mvtrace.capture.observing import ObservedSystem
 from mvtrace.capture.privacy import Held, Privacy
 from mvtrace.capture.processor import AttributionProcessor
 from mvtrace.capture.seam import kept_spans
@@ -37,7 +38,7 @@ from mvtrace.capture.writer import Budget, SpoolWriter
 from mvtrace.config import TracingConfig
 from mvtrace.digest import keyed_digest
 from mvtrace.ids import new_request_id
-from mvtrace.otlp import FinishedSpan
+from mvtrace.otlp import FinishedSpan, LogEvent
 from mvtrace.records import RequestRecord
 
 DEFAULT_FLUSH_S: Final = 10.0
@@ -69,6 +70,7 @@ class Tracing:
         self.producer_id = new_request_id()
         """A UUIDv7: it tells when the producer began, so where its records can be."""
         self._registered: set[str] = set()
+        self._observed_system: ObservedSystem | None = None
         self._lock = threading.Lock()
         producer_id = self.producer_id
 
@@ -95,6 +97,15 @@ class Tracing:
     def digest_key_id(self) -> str:
         """Which key the keyed digests of this process are made with."""
         return self._key().key_id
+
+    @property
+    def observed_system(self) -> ObservedSystem | None:
+        """What makes versions of what requests meet; None where the configuration says so."""
+        if self._observed_system is None and self.config.observe and not self._is_closed:
+            with self._lock:
+                if self._observed_system is None:
+                    self._observed_system = ObservedSystem(self.config)
+        return self._observed_system
 
     @property
     def tracer(self) -> Tracer:
@@ -172,6 +183,13 @@ class Tracing:
             return
         self._counts.add("captured_records")
         self._writer.put(Item(record=record))
+
+    def emit_event(self, event: LogEvent) -> None:
+        """Queue an event of its own for the spool."""
+        if self._is_closed:
+            return
+        self._counts.add("captured_events")
+        self._writer.put(Item(event=event))
 
     def emit_spans(self, spans: Sequence[FinishedSpan]) -> None:
         """Queue *spans* for the spool, all of them."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import secrets
+import stat
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -21,6 +23,8 @@ from mvtrace.errors import CheckFailedError, ConfigurationError
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 KEY_AGE_S: Final = 3600.0
+_OTHERS: Final = 0o077
+_MAX_FILE: Final = 4096
 MAX_SUBJECTS: Final = 4096
 """Data keys that are remembered; the one used longest ago is forgotten first."""
 
@@ -147,6 +151,27 @@ def _base64(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
+def _private_text(path: Path) -> str:
+    """Return the text of a file that nobody but its owner may read.
+
+    As ssh has it: somebody else's file is somebody else's to keep (a mounted secret is root's).
+
+    Raises:
+        ConfigurationError: it is this user's own, and others may read or change it.
+    """
+    with path.open("rb") as file:
+        found = os.fstat(file.fileno())
+        mode = stat.S_IMODE(found.st_mode)
+        if found.st_uid == os.geteuid() and mode & _OTHERS:
+            raise ConfigurationError(
+                "payload_key_file",
+                str(path),
+                f"others may read or change it (mode {mode:04o})",
+                hint=f"chmod 600 {path}",
+            )
+        return file.read(_MAX_FILE).decode("ascii")
+
+
 def read_master_key(text: str | None, path: Path | None) -> bytes | None:
     """Return the master key of the variable *text*, else of the file at *path*; None without both.
 
@@ -158,7 +183,7 @@ def read_master_key(text: str | None, path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return parse_master_key(path.read_text("ascii"))
+        return parse_master_key(_private_text(path))
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             "payload_key_file", str(path), f"it cannot be read: {error}"

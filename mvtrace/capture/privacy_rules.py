@@ -25,11 +25,14 @@ _IBAN_SIZES: Final = range(15, 35)
 
 # Names and first parts have a longest length: hostile text that repeats their beginning would
 # otherwise be read to its end from each of them.
+_PEM_KIND: Final = r"(?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)? ?"
+_PEM_BREAK: Final = r"(?:\\{1,8}[rn]|\s)*+"
+"""A line's end, as it is or escaped, also several times (JSON within JSON)."""
 _HEADER_NAMES: Final = r"(?:proxy-[\w-]{1,64}+|authorization|(?:set-)?cookie)"
 _NAMED: Final = (
-    r"(?:proxy[_-][\w-]{1,64}+|authorization|(?:set[_-])?cookie|(?:x[_-])?api[_-]?key|password|passwd"
-    r"|secret|client[_-]secret|private[_-]key"
-    r"|(?:x[_-])?(?:access|auth|refresh|security|id)[_-]token)"
+    r"(?:proxy[_-][\w-]{1,64}+|(?:[\w-]{1,64}[_-])?(?:authorization|cookie|api[_-]?key|password|passwd"
+    r"|secret|private[_-]key|(?:secret[_-]?|shared[_-]?)?access[_-]?key|account[_-]?key"
+    r"|(?:access|auth|refresh|security|id|sas)[_-]token))"
 )
 
 
@@ -106,8 +109,13 @@ def _rule(name: str, pattern: str, check: Callable[[str], int] | None = None) ->
 SECRET_RULES: Final = (
     _rule(
         "private-key",
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-(?!----)[^-]*)*"
-        r"-----END [A-Z ]*PRIVATE KEY-----",
+        # From BEGIN to END; without an END the lines that are the key's; PuTTY's own form.
+        rf"-{{4,5}} ?BEGIN {_PEM_KIND}-{{4,5}}"
+        rf"(?:[^-]*(?:-(?!---)[^-]*)*-{{4,5}} ?END {_PEM_KIND}-{{4,5}}"
+        rf"|{_PEM_BREAK}(?:[\w-]{{1,40}}: [^\r\n\\]{{1,200}}{_PEM_BREAK}){{0,8}}"
+        rf"(?:[A-Za-z0-9+/=]{{16,}}+{_PEM_BREAK})++)"
+        r"|PuTTY-User-Key-File-\d{1,2}:(?:(?!PuTTY-User)[\s\S]){1,20000}?"
+        r"Private-MAC: ?[0-9a-f]{20,128}",
     ),
     _rule(
         "secret-header",
@@ -131,8 +139,11 @@ SECRET_RULES: Final = (
         r"|\bgithub_pat_[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_-]{16,}|\bxox[abeprs]-[A-Za-z0-9-]{10,}"
         r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[A-Za-z0-9_-]{30,}|\bhf_[A-Za-z0-9]{20,}"
         r"|\bnpm_[A-Za-z0-9]{30,}|\bSG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"
-        r"|\bmvt_[A-Za-z0-9]+_[A-Za-z0-9_-]{16,}"
-        r"|\beyJ[A-Za-z0-9_-]{8,1000}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*",
+        r"|\bmvt_[A-Za-z0-9]+_[A-Za-z0-9_-]{16,}|\bya29\.[A-Za-z0-9_-]{20,}|\bhv[sb]\.[A-Za-z0-9_-]{20,}"
+        r"|\bdop_v1_[a-f0-9]{32,}|\bdapi[a-f0-9]{32}\b|\bwhsec_[A-Za-z0-9+/=]{16,}|\bxapp-[A-Za-z0-9-]{10,}"
+        r"|\bpypi-[A-Za-z0-9_-]{50,}|\bAGE-SECRET-KEY-1[A-Z0-9]{40,}|\bSK[a-f0-9]{32}\b"
+        r"|(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{86}==(?![A-Za-z0-9+/=])"
+        r"|\beyJ[A-Za-z0-9_-]{8,8000}+(?:\.[A-Za-z0-9_-]*+){2,4}",
     ),
 )
 """What opens doors: it goes in every mode."""

@@ -55,12 +55,26 @@ def segment_name(number: int) -> str:
 
 
 def segment_numbers(directory: Path) -> list[int]:
-    """Return the numbers of the segments in *directory*, in order; other files are ignored."""
-    return sorted(
-        int(match[1])
-        for entry in os.scandir(directory)
-        if (match := SEGMENT_NAME.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
-    )
+    """Return the numbers of the segments in *directory*, in order.
+
+    Other files are ignored, and so is what another user put there.
+    """
+    with os.scandir(directory) as entries:
+        return sorted(
+            int(match[1])
+            for entry in entries
+            if (match := SEGMENT_NAME.fullmatch(entry.name))
+            and entry.is_file(follow_symlinks=False)
+            and is_ours(entry)
+        )
+
+
+def is_ours(entry: os.DirEntry[str]) -> bool:
+    """Whether this process's user made *entry*; what vanished meanwhile is nobody's."""
+    try:
+        return entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
 
 
 def private_directory(path: Path) -> None:
@@ -114,11 +128,12 @@ def directory_bytes(directory: Path) -> int:
     """Return the size of all files below *directory*; what vanishes meanwhile counts nothing."""
     total = 0
     try:
-        for entry in os.scandir(directory):
-            if entry.is_dir(follow_symlinks=False):
-                total += directory_bytes(Path(entry.path))
-            else:
-                total += entry.stat(follow_symlinks=False).st_size
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    total += directory_bytes(Path(entry.path))
+                else:
+                    total += entry.stat(follow_symlinks=False).st_size
     except FileNotFoundError:
         pass
     return total
@@ -194,17 +209,25 @@ class Spool:
         return len(frames)
 
     def _write(self, frames: bytes) -> bool:
-        """Write *frames* to the open segment, or to a new one; False if it was deleted."""
+        """Write *frames* to the open segment, or to a new one; False if nobody finds it there."""
         descriptor = self._start_segment() if self._descriptor is None else self._descriptor
         try:
             _write_all(descriptor, frames)
         except OSError:
             self._abandon_segment(descriptor)
             raise
-        if os.fstat(descriptor).st_nlink == 0:
+        if not self._is_found(descriptor):
             self._close_segment()
             return False
         return True
+
+    def _is_found(self, descriptor: int) -> bool:
+        """Whether the open segment lies under its name: not deleted, nor under a newer mount."""
+        path = self.directory / segment_name(self._segment)
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+        except FileNotFoundError:
+            return False
 
     def _start_segment(self) -> int:
         self.own()

@@ -8,6 +8,7 @@ frames stepped over and put aside, both counted; nothing else is ever skipped.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from io import FileIO
 from pathlib import Path
@@ -87,27 +88,50 @@ class SpoolReader:
         self._counts = counts
         self._put_aside_at: set[tuple[int, int]] = set()
         """Where damage was counted already: a range is read for every try."""
+        self._listed: list[int] = []
+        """Segments of an ended producer that were there, the last one first."""
 
     def next_range(self, tail: Tail | None) -> Range | None:
         """Return the range to deliver next; None if there is nothing.
 
         *tail* is how far the owner has written; None says that nobody writes here any more.
         """
+        if tail is None:
+            return self._next_left()
         numbers = self._segment_numbers()
-        if tail is not None and tail.segment not in numbers:
+        if tail.segment not in numbers:
             self._note_missing(tail)
         for number in numbers:
-            if tail is not None and number > tail.segment:
+            if number > tail.segment:
                 return None
-            is_active = tail is not None and number == tail.segment
+            is_active = number == tail.segment
             if number >= self.position.segment:
-                limit = tail.offset if tail is not None and is_active else None
-                found = self._next_in(number, limit)
+                found = self._next_in(number, tail.offset if is_active else None)
                 if found is not None:
                     return found
             if not is_active:
                 (self.directory / segment_name(number)).unlink(missing_ok=True)
         return None
+
+    def _next_left(self) -> Range | None:
+        """Return the next range of what an ended producer left.
+
+        The folder is listed again only once all that was there is gone: one of very many tiny
+        segments is not read from its start for each of them.
+        """
+        while True:
+            if not self._listed:
+                self._listed = self._segment_numbers()[::-1]
+            if not self._listed:
+                return None
+            number = self._listed[-1]
+            if number >= self.position.segment:
+                with contextlib.suppress(FileNotFoundError):
+                    found = self._next_in(number, None)
+                    if found is not None:
+                        return found
+            (self.directory / segment_name(number)).unlink(missing_ok=True)
+            self._listed.pop()
 
     def mark_logs_delivered(self, delivered: Range) -> None:
         """Remember that of *delivered* only the spans remain."""

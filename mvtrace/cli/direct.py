@@ -14,10 +14,12 @@ from mvtrace.cli.errors import ExtraMissingError
 from mvtrace.explain.explainer import explain
 
 try:
+    from mvtrace.store.deployments import Deployments, parse_deployment_filter
     from mvtrace.store.filters import parse_filter, parse_gap_filter
     from mvtrace.store.migrations import migrate
     from mvtrace.store.opening import open_store
     from mvtrace.store.reader import Reader
+    from mvtrace.store.statements import Statements
 except ImportError as error:
     raise ExtraMissingError("embedded", str(error)) from error
 
@@ -48,6 +50,12 @@ class DirectStore:
         with open_store(self._dsn, read_only=True) as store:
             found = Reader(store, self._project).gaps.find(wanted)
         return {"gaps": found, "limit": wanted.limit}
+
+    def deployments(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return what served, and the decisions that a filter lets through."""
+        wanted = parse_deployment_filter(texts, now_ms=time.time_ns() // 1_000_000)
+        with open_store(self._dsn, read_only=True) as store:
+            return Deployments(Statements(store, self._project)).find(wanted)
 
     def sql(self, statement: str, output: str) -> tuple[bytes, str]:
         """Return the result of *statement* in the format *output*."""

@@ -7,15 +7,19 @@ with the application's own key. Decrypting happens here too, for who has ``MVTRA
 
 from __future__ import annotations
 
-import json
 import os
+import sys
+from typing import Final
 
 import click
 
 from mvtrace.cli import listing
+from mvtrace.cli.errors import CommandLineError
+from mvtrace.cli.inert import json_text
 from mvtrace.cli.sources import collector_at
 from mvtrace.errors import CheckFailedError
 
+_MAX_NAME: Final = 4096
 URL = click.option("--url", metavar="URL", help="A collector (MVTRACE_URL, else 127.0.0.1:4318).")
 JSON = click.option("--json", "as_json", is_flag=True)
 PROJECT = click.option("--project", metavar="NAME", help="Of which project.  [MVTRACE_PROJECT]")
@@ -26,7 +30,8 @@ PROJECT = click.option("--project", metavar="NAME", help="Of which project.  [MV
     "--subject",
     required=True,
     metavar="ID",
-    help="As the application names it with mvtrace.subject(); a request's id where it names none.",
+    help="As the application names it with mvtrace.subject(); a request's id where it names none; "
+    "- reads it from stdin, out of the process list and the shell's history.",
 )
 @click.option("--reason", default="", metavar="TEXT", help="Kept for ever: no personal data.")
 @URL
@@ -42,9 +47,10 @@ def erase(
     """
     from mvtrace.cli import contents  # noqa: PLC0415 (the capture side)
 
-    asked = {"subject": contents.digest_of_subject(subject), "reason": reason}
+    name = _from_stdin() if subject == "-" else subject
+    asked = {"subject": contents.digest_of_subject(name), "reason": reason}
     found = collector_at(url).post("/api/v1/erasures", asked, _query(project))
-    listing.write(json.dumps(found, indent=2) + "\n" if as_json else contents.erased_words(found))
+    listing.write(json_text(found) if as_json else contents.erased_words(found))
 
 
 @click.command(epilog="Example: mvtrace content 01989f3c-2a4b-7c3d-8e5f-6a7b8c9d0e1f")
@@ -62,13 +68,25 @@ def content(*, id: str, url: str | None, project: str | None, as_json: bool) -> 
     found = collector_at(url).get("/api/v1/content", {"id": id, **_query(project)})
     texts = contents.readable(found)
     if as_json:
-        listing.write(json.dumps({**found, "contents": texts}, indent=2) + "\n")
+        listing.write(json_text({**found, "contents": texts}))
     else:
         listing.write(contents.content_words(found, texts))
     if any(one["text"] is None for one in texts):
         raise CheckFailedError(
             "Some of it cannot be read.", hint="MVTRACE_PAYLOAD_KEY is the applications' own key."
         )
+
+
+def _from_stdin() -> str:
+    """Return the one line of stdin; a terminal asks for it without showing it."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Subject", hide_input=True, err=True))
+    lines = sys.stdin.read(_MAX_NAME + 1).splitlines()
+    if len(lines) != 1 or not lines[0] or len(lines[0]) >= _MAX_NAME:
+        raise CommandLineError(
+            "--subject - needs one line on stdin.", hint="printf %s ID | mvtrace erase --subject -"
+        )
+    return lines[0]
 
 
 def _query(project: str | None) -> dict[str, str]:

@@ -7,7 +7,6 @@ In: arguments. Out: requests to a collector's ``/api/v1/keys`` with the key of a
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import re
 import time
@@ -19,6 +18,7 @@ import click
 
 from mvtrace.cli import listing
 from mvtrace.cli.errors import CommandLineError, ExtraMissingError
+from mvtrace.cli.inert import inert, json_text
 from mvtrace.cli.sources import collector_at
 from mvtrace.cli.text import table_text
 
@@ -131,7 +131,7 @@ def list_keys(*, url: str | None, store: str | None, as_json: bool) -> None:
     """List every key ever made, without secrets."""
     found = keys_at(url, store).listed()
     if as_json:
-        listing.write(json.dumps({"keys": found}, indent=2) + "\n")
+        listing.write(json_text({"keys": found}))
     elif not found:
         listing.write("There is no key: the collector is open to every process of its host.\n")
     else:
@@ -160,7 +160,7 @@ def rotate(key_id: str, overlap: str, url: str | None, store: str | None, *, as_
 def revoke(key_id: str, url: str | None, store: str | None) -> None:
     """End a key at once; other collectors of the same store follow within seconds."""
     ended = keys_at(url, store).revoke(_checked(key_id))
-    listing.write(f"Key {ended['id']} ({ended['label']}) opens nothing any more.\n")
+    listing.write(f"Key {ended['id']} ({inert(ended['label'])}) opens nothing any more.\n")
 
 
 def seconds_of(option: str, text: str) -> int:
@@ -186,11 +186,11 @@ def _checked(key_id: str) -> str:
 
 def _write_new(new: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        listing.write(json.dumps(new, indent=2) + "\n")
+        listing.write(json_text(new))
         return
     listing.write(
         f"{new['key']}\n\n"
-        f"Key {new['id']} ({new['label']}): {', '.join(new['scopes'])} in "
+        f"Key {new['id']} ({inert(new['label'])}): {', '.join(new['scopes'])} in "
         f"{', '.join(new['projects'])}. It is shown this once; only its digest is kept.\n"
     )
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
-from mvtrace.cli.inert import inert
+from mvtrace.cli.inert import inert, inert_csv, inert_json, inert_lines, json_text
 from mvtrace.cli.markdown import report_markdown
 from mvtrace.cli.report import report_of
 from mvtrace.cli.text import report_text, table_text
@@ -34,7 +34,7 @@ _SHORT_WAIT_S: Final = 0.05
 def explanation_words(explanation: Mapping[str, Any], form: str, *, coloured: bool) -> str:
     """Return an explanation as ``text``, ``json`` or ``markdown``."""
     if form == "json":
-        return json.dumps(explanation, indent=2) + "\n"
+        return json_text(explanation)
     report = report_of(explanation)
     return report_markdown(report) if form == "markdown" else report_text(report, coloured=coloured)
 
@@ -49,7 +49,7 @@ def note_wait(explanation: Mapping[str, Any]) -> None:
 def requests_words(found: Mapping[str, Any], *, as_json: bool) -> str:
     """Return a list of requests."""
     if as_json:
-        return json.dumps(found, indent=2) + "\n"
+        return json_text(found)
     requests = found["requests"]
     if not requests:
         return "No request matches.\n"
@@ -62,7 +62,7 @@ def requests_words(found: Mapping[str, Any], *, as_json: bool) -> str:
 def gaps_words(found: Mapping[str, Any], *, as_json: bool) -> str:
     """Return a list of gaps."""
     if as_json:
-        return json.dumps(found, indent=2) + "\n"
+        return json_text(found)
     gaps = found["gaps"]
     if not gaps:
         return "No record is known to be missing.\n"
@@ -95,17 +95,20 @@ def sql_format(form: str, *, header: bool) -> str:
     return "CSVWithNames" if form == "csv" and header else _FORMATS[form]
 
 
-def write_result(body: bytes, *, form: str, expected: str, got: str) -> None:
+def write_result(body: bytes, *, form: str, expected: str, got: str, exact: bool = False) -> None:
     """Write a query's result; one whose statement names a FORMAT is written as it came.
 
-    A terminal gets every line inert, a pipe or file gets the bytes.
+    A terminal gets every line inert, a pipe or file gets the bytes; but of CSV no cell is one that
+    a spreadsheet would run, unless *exact*.
     """
+    if got.startswith("CSV") and not exact:
+        body = inert_csv(body)
     if form == "table" and got == expected:
         text = body.decode(errors="surrogateescape")
         columns, *rows = [json.loads(line) for line in _lines(text)] or [[]]
         write(table_text(columns, [[_cell(value) for value in row] for row in rows]))
     elif form == "json" and got == expected:
-        lines = map(_harmless, _lines(body.decode(errors="replace")))
+        lines = map(inert_json, _lines(body.decode(errors="replace")))
         write("[" + ",\n ".join(lines) + "]\n")
     elif sys.stdout.isatty():
         lines = map(inert, _lines(body.decode(errors="backslashreplace")))
@@ -116,22 +119,19 @@ def write_result(body: bytes, *, form: str, expected: str, got: str) -> None:
 
 
 def write(text: str) -> None:
-    """Write *text* to stdout, whatever its encoding can show."""
+    """Write *text* to stdout, whatever its encoding can show; nothing in it does more than show.
+
+    What is foreign was made inert where it was put in; here nothing passes that was forgotten.
+    """
     sys.stdout.flush()
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
+    sys.stdout.buffer.write(inert_lines(text).encode(encoding, "backslashreplace"))
     sys.stdout.flush()
 
 
 def _lines(text: str) -> list[str]:
     """Return the lines of *text*; splitlines() would also split at signs that values may hold."""
     return text.removesuffix("\n").split("\n") if text else []
-
-
-def _harmless(line: str) -> str:
-    """Return a line of JSON with escapes for what the engine leaves as it is (C1, bidi)."""
-    shown = (sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in line)
-    return line if line.isprintable() else "".join(shown)
 
 
 def _cell(value: Any) -> str:

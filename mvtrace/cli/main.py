@@ -16,9 +16,14 @@ from typing import Any
 import click
 
 from mvtrace.cli import listing, operations, sources
+from mvtrace.cli.access import access
+from mvtrace.cli.deploy import deploy, deployments, promote, revert, rollback
 from mvtrace.cli.erase import content, erase
 from mvtrace.cli.errors import CommandLineError, ExtraMissingError
 from mvtrace.cli.keys import keys
+from mvtrace.cli.proxy import proxy
+from mvtrace.cli.sbom import sbom
+from mvtrace.cli.scores import scores
 from mvtrace.cli.text import error_text
 from mvtrace.errors import MvtraceError
 from mvtrace.version import __version__
@@ -127,13 +132,22 @@ def gaps(
     show_default=True,
 )
 @click.option("--header", is_flag=True, help="Begin csv with the names of the columns.")
-def sql(query: str, url: str | None, store: str | None, form: str, *, header: bool) -> None:
+@click.option(
+    "--exact", is_flag=True, help="Leave texts of csv as they are that a spreadsheet would run."
+)
+def sql(
+    query: str, url: str | None, store: str | None, form: str, *, header: bool, exact: bool
+) -> None:
     """Run one SELECT over the stored tables."""
     if form == "parquet" and sys.stdout.isatty():
         raise CommandLineError("parquet is binary and stdout is a terminal.", hint="Add '> FILE'.")
     body, output = sources.source_of(url, store).sql(query, listing.sql_format(form, header=header))
     listing.write_result(
-        body, form=form, expected=listing.sql_format(form, header=header), got=output
+        body,
+        form=form,
+        expected=listing.sql_format(form, header=header),
+        got=output,
+        exact=exact,
     )
 
 
@@ -241,6 +255,12 @@ def migrate(store: str) -> None:
     is_flag=True,
     help="Listen on more than loopback without TLS or keys: behind a proxy that has both.",
 )
+@click.option(
+    "--open",
+    "is_open",
+    is_flag=True,
+    help="Be open to this host without keys, also where there were some before.",
+)
 def collector(**options: Any) -> None:
     """Take OpenTelemetry traces and logs, store them, answer questions."""
     try:
@@ -252,6 +272,8 @@ def collector(**options: Any) -> None:
     for name in ("tls_cert", "tls_key"):
         if path := options.pop(name):
             environ[f"MVTRACE_{name.upper()}"] = str(path)
+    if options.pop("is_open"):
+        environ["MVTRACE_OPEN"] = "true"
     given = {key: value for key, value in options.items() if value}
     serve(CollectorConfig.from_environ(environ=environ, **given))
 
@@ -270,8 +292,14 @@ def demo(*, requests: int, as_json: bool, serve: bool) -> None:
 
 
 cli.add_command(keys)
+cli.add_command(access)
+for _decision in (deploy, promote, revert, rollback, deployments):
+    cli.add_command(_decision)
+cli.add_command(scores)
 cli.add_command(erase)
 cli.add_command(content)
+cli.add_command(sbom)
+cli.add_command(proxy)
 
 
 @cli.command()

@@ -5,7 +5,6 @@ In: options. Out: documents and exit codes. What a command needs is imported whe
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from mvtrace.cli import sources
 from mvtrace.cli.errors import CommandLineError, ExtraMissingError
+from mvtrace.cli.inert import json_text
 from mvtrace.cli.remote import DEFAULT_URL
 
 
@@ -62,4 +62,4 @@ def words(found: Mapping[str, Any], *, as_json: bool) -> str:
     """Return what ``status`` found."""
     from mvtrace.cli.status import status_words  # noqa: PLC0415
 
-    return json.dumps(found, indent=2) + "\n" if as_json else status_words(found)
+    return json_text(found) if as_json else status_words(found)

@@ -77,6 +77,20 @@ class Collector:
         """Return the gaps that a filter lets through."""
         return self._json("/api/v1/gaps", {**texts, **self._project})
 
+    def deployments(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return what served, and the decisions that a filter lets through."""
+        return self._json("/api/v1/deployments", {**texts, **self._project})
+
+    def export(self, body: bytes, batch_id: str) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """Send OTLP log records as JSON; return the status, the headers and the answer."""
+        headers = {"Content-Type": "application/json", "x-mvtrace-batch": batch_id}
+        with self._answered("POST", "/v1/logs", body, headers) as reply:
+            answered = {name.lower(): value for name, value in reply.getheaders()}
+            try:
+                return reply.status, answered, dict(json.loads(reply.read()))
+            except ValueError as error:
+                raise CollectorUnreachableError(self._url, "its answer is no JSON") from error
+
     def sql(self, statement: str, output: str) -> tuple[bytes, str]:
         """Return the result of *statement* and its format: *output*, unless it names one."""
         query = {"default_format": output, **self._project}

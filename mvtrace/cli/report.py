@@ -24,6 +24,7 @@ from mvtrace.cli.words import (
 
 Json = Mapping[str, Any]
 
+_DAY_MS: Final = 86_400_000
 MAX_ROWS: Final = 40
 """More rows of one kind are counted, not listed; ``--json`` has them all."""
 
@@ -73,6 +74,7 @@ def _sections(explanation: Json) -> Iterator[Section]:
     yield from (_index(one) for one in explanation["index_snapshots"])
     if explanation["calls"]:
         yield Section("called", _limited([_call(one) for one in explanation["calls"]]))
+    yield from _scores(explanation)
     yield from _changes(explanation)
     yield from _notes("also", infos, {"observed", "declared", "inferred"})
     yield from _origin(explanation)
@@ -231,6 +233,12 @@ def _changes(explanation: Json) -> Iterator[Section]:
         )
         return
     newest = f"request {inert(now['request_id'])} of {time_words(now['time'])}"
+    if deployed := now["deployment"]:
+        who = inert(deployed["actor_label"] or deployed["actor"])
+        newest = (
+            f"{version_words(now['composite_version'])}, {inert(deployed['action'])} on "
+            f"{time_words(deployed['at'])} by {who}"
+        )
     title = f"changed since, against what serves now ({newest})"
     rows = [
         [
@@ -242,6 +250,28 @@ def _changes(explanation: Json) -> Iterator[Section]:
         for change in explanation["changes_since"]
     ]
     yield Section(title, _limited(rows) or [["no evidence of a change"]])
+
+
+def _scores(explanation: Json) -> Iterator[Section]:
+    rows = [
+        [
+            inert(score["name"]),
+            number_words(score["value"]),
+            inert(score["label"] or ""),
+            inert(score["scorer"] if not score["is_declared"] else digest_words(score["scorer"])),
+            _delay_words(score["delay_ms"]),
+            f"revision {score['revisions']}" if score["revisions"] > 1 else "",
+        ]
+        for score in explanation["scores"]
+    ]
+    if rows:
+        yield Section("scored", _limited(rows))
+
+
+def _delay_words(delay_ms: int) -> str:
+    size = abs(delay_ms)
+    words = f"{size // _DAY_MS} days" if size >= 2 * _DAY_MS else duration_words(size * 1_000_000)
+    return f"{words} {'later' if delay_ms >= 0 else 'earlier'}"
 
 
 def _state_words(value: str | None) -> str:

@@ -12,7 +12,7 @@ import os
 import struct
 import time
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 import orjson
 
@@ -39,6 +39,8 @@ _TIME_FIELDS: Final = {LOGS: 1, SPANS: 7}
 """Fields with the time of a LogRecord, and with the start of a Span."""
 _MESSAGES: Final = 2
 """Field of the scope in its resource, and of the messages in it."""
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_POSITION_BYTES: Final = 4096
 _VARINT: Final = 0
 _FIXED64_BYTES: Final = 8
 _SIZES: Final = {1: _FIXED64_BYTES, 5: 4}
@@ -50,6 +52,11 @@ class _Reached(NamedTuple):
 
     segment: int = 0
     offset: int = 0
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file to read; a link is not followed, and a pipe does not hold up."""
+    return os.fdopen(os.open(path, _READ), "rb")
 
 
 def spools(root: Path) -> dict[str, Any]:
@@ -111,7 +118,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 def _is_held(lock: Path) -> bool:
     """Whether a process holds *lock*: its producer, or one that has adopted what it left."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(lock, _READ)
     except OSError:
         return False
     try:
@@ -125,7 +132,8 @@ def _is_held(lock: Path) -> bool:
 
 def _reached(folder: Path) -> _Reached:
     try:
-        plain = orjson.loads((folder / POSITION_FILE).read_bytes())
+        with _opened(folder / POSITION_FILE) as file:
+            plain = orjson.loads(file.read(_POSITION_BYTES))
         return _Reached(int(plain["segment"]), int(plain["offset"]))
     except (OSError, ValueError, KeyError, TypeError):
         return _Reached()
@@ -158,7 +166,7 @@ def _numbers(folder: Path) -> list[int]:
 def _first_frame(folder: Path, number: int) -> int:
     """Return the offset of a segment's first frame; 0 where its head cannot be read."""
     try:
-        with (folder / segment_name(number)).open("rb") as file:
+        with _opened(folder / segment_name(number)) as file:
             _magic, length, _crc = HEADER.unpack(file.read(HEADER.size))
     except (OSError, struct.error):
         return 0
@@ -173,7 +181,7 @@ def _oldest(folder: Path, reached: _Reached, waiting: list[int]) -> float | None
     path = folder / segment_name(number)
     is_begun = number == reached.segment and reached.offset
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             file.seek(reached.offset if is_begun else _first_frame(folder, number))
             length, _crc, _sequence, kind = FRAME.unpack(file.read(FRAME.size))
             nanoseconds = _time_in(file.read(min(length, MAX_FRAME_BYTES)), kind)

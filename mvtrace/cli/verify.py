@@ -6,13 +6,12 @@ terminal, then a table, or the result as JSON; every foreign word inert.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from mvtrace.cli.errors import ReportedError
-from mvtrace.cli.inert import inert
+from mvtrace.cli.inert import inert, json_text
 from mvtrace.cli.text import aligned
 
 _SHOWN: Final = 78
@@ -46,7 +45,7 @@ def verification_words(result: Mapping[str, Any], *, as_json: bool) -> tuple[str
     """Return the result as text and the exit code: 1 where a check failed."""
     code = 0 if result["ok"] else _FAILED
     if as_json:
-        return json.dumps(result, indent=2) + "\n", code
+        return json_text(result), code
     rows = [["", "check", "looked at", "wrong", "repaired", "what holds"]]
     rows += [_row(check) for check in result["checks"]]
     parts = ["\n".join(aligned(rows))]

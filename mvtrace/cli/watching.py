@@ -6,7 +6,6 @@ In: options. Out: the exit code. SIGTERM and SIGINT end a run as its time does: 
 from __future__ import annotations
 
 import http.server
-import json
 import re
 import signal
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mvtrace.cli.errors import CommandLineError
+from mvtrace.cli.inert import json_text
 from mvtrace.cli.listing import write
 from mvtrace.cli.probes import Sender, SentProbes
 from mvtrace.cli.remote import Collector
@@ -92,7 +92,7 @@ def run(url: str, key: str | None, folder: Path, *, project: str, options: dict[
         finally:
             sender.close()
     found = watch.found
-    write(json.dumps(found.to_dict()) + "\n" if as_json else summary_words(found))
+    write(json_text(found.to_dict(), indent=None) if as_json else summary_words(found))
     return 0 if found.is_well else 1
 
 
@@ -105,7 +105,7 @@ def _rounds(watch: Watch, interval_s: float, length_s: float, *, as_json: bool) 
         watch.round(interval_s)
         number += 1
         if as_json:
-            write(json.dumps({"round": number, **watch.found.to_dict()}) + "\n")
+            write(json_text({"round": number, **watch.found.to_dict()}, indent=None))
         elif sys.stderr.isatty():
             told = watch.found
             sys.stderr.write(

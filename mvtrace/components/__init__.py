@@ -7,6 +7,7 @@ from mvtrace.components.composite import CompositeVersion, composite
 from mvtrace.components.content import Content
 from mvtrace.components.edges import Edge
 from mvtrace.components.index import index
+from mvtrace.components.index_files import FilesIndex
 from mvtrace.components.index_source import IndexSource, SnapshotFacts
 from mvtrace.components.model import embedding_model, model, sampling
 from mvtrace.components.observed import IndexState, ObservedIndex
@@ -21,6 +22,7 @@ __all__ = [
     "CompositeVersion",
     "Content",
     "Edge",
+    "FilesIndex",
     "IndexSource",
     "IndexState",
     "ObservedIndex",

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mvtrace.components.index_source import IndexSource, SnapshotFacts
 from mvtrace.digest import COMPONENT_DOMAIN, canonical_bytes, digest_of
+from mvtrace.errors import IndexUnavailableError
 
 MAX_AGE_S: Final = 5.0
 """How long a change that no counter shows may stay unseen while the index is queried …"""
@@ -25,6 +26,10 @@ HASH_SHARE: Final = 0.05
 """Share of wall time that hashing an index that does change may take in the long run …"""
 HASH_BURST_S: Final = 1.0
 """… and the seconds of it that may come at once."""
+RETRY_S: Final = 1.0
+"""How long an index that failed to answer is not asked again, at first …"""
+RETRY_MOST_S: Final = 60.0
+"""… and at most, after it failed again and again: a store that is down holds up no requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,15 @@ class IndexState:
     used up: then only counts are known."""
     facts: dict[str, Any]
     """The facts under *digest*; with *digest* None, without a fingerprint."""
+    native_version: str | None = None
+    """The library's own version, or the collection behind an alias. Where there is a fingerprint it
+    is not under *digest*: the same content rebuilt has another one."""
 
     @property
     def snapshot(self) -> SnapshotFacts:
         """The part of the facts that says what the content is."""
-        return SnapshotFacts(**self.facts["snapshot"])
+        known = {"native_version": self.native_version, **self.facts["snapshot"]}
+        return SnapshotFacts(**known)
 
 
 class ObservedIndex:
@@ -69,26 +78,42 @@ class ObservedIndex:
         self._source: IndexSource | None = None
         self._signal: Hashable = None
         self._state: IndexState | None = None
+        self._retry_s = RETRY_S
+        self._retry_at = float("-inf")
 
     def current(self) -> IndexState:
         """Return the state now.
 
         Raises:
             CanonicalFormError: the adapter describes the index by what JSON cannot hold.
+            IndexUnavailableError: it failed a moment ago, and is not asked again yet.
             Exception: whatever the index raises when it is read.
 
         """
         with self._index_lock, self._lock:
-            source = self._find()
-            signal = source.change_signal()
-            state = self._state if source is self._source and signal == self._signal else None
-            now = self._clock()
-            if state is not None and now - self._hashed_at < self._max_age_s:
-                return state
-            self._refill(now)
-            if state is None and self._state is not None and self._budget_s <= 0:
-                return self._unhashed(source)
-            return self._hash(source, signal)
+            wait_s = self._retry_at - self._clock()
+            if wait_s > 0:
+                raise IndexUnavailableError(wait_s)
+            try:
+                state = self._look()
+            except Exception:
+                self._retry_at = self._clock() + self._retry_s
+                self._retry_s = min(2 * self._retry_s, RETRY_MOST_S)
+                raise
+            self._retry_s = RETRY_S
+            return state
+
+    def _look(self) -> IndexState:
+        source = self._find()
+        signal = source.change_signal()
+        state = self._state if source is self._source and signal == self._signal else None
+        now = self._clock()
+        if state is not None and now - self._hashed_at < self._max_age_s:
+            return state
+        self._refill(now)
+        if state is None and self._state is not None and self._budget_s <= 0:
+            return self._unhashed(source)
+        return self._hash(source, signal)
 
     def _refill(self, now: float) -> None:
         earned = (now - self._refilled_at) * HASH_SHARE
@@ -97,15 +122,19 @@ class ObservedIndex:
 
     def _hash(self, source: IndexSource, signal: Hashable) -> IndexState:
         before = self._clock()
-        facts = self._facts(source, source.snapshot())
+        snapshot = source.snapshot()
+        facts = self._facts(source, snapshot)
         body = canonical_bytes({"kind": "index", "facts": facts})
-        self._state = IndexState(digest_of(COMPONENT_DOMAIN, body), facts)
+        digest = digest_of(COMPONENT_DOMAIN, body)
+        self._state = IndexState(digest, facts, snapshot.native_version)
         # The signal from before: what changed meanwhile is seen by the next call.
         self._source, self._signal = source, signal
         self._hashed_at = self._clock()
         cost_s = self._hashed_at - before
         self._budget_s -= cost_s
         self._max_age_s = max(MAX_AGE_S, cost_s * MAX_AGE_IN_HASHES)
+        if getattr(source, "is_exact", False):
+            self._max_age_s = float("inf")
         return self._state
 
     def _unhashed(self, source: IndexSource) -> IndexState:
@@ -115,4 +144,6 @@ class ObservedIndex:
 
     def _facts(self, source: IndexSource, snapshot: SnapshotFacts) -> dict[str, Any]:
         known = {key: value for key, value in asdict(snapshot).items() if value is not None}
+        if snapshot.fingerprint is not None:
+            known.pop("native_version", None)
         return {**source.describe(), **self._pinned, "snapshot": known}

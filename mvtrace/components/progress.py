@@ -27,6 +27,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._total = total
+        name = name if name.isprintable() else ascii(name)[1:-1]
         self._name = name if len(name) <= _NAME else name[: _NAME - 3] + "..."
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock

@@ -28,6 +28,15 @@ CODES: Final[dict[str, Code]] = {
     "undeclared_component": Code(
         "warning", "observed", "a part was used that no composite declares"
     ),
+    "state_changed": Code(
+        "warning", "observed", "a part is not what it was until this request, and nobody said so"
+    ),
+    "slot_volatile": Code(
+        "info", "observed", "a part differs from request to request: it is in no version"
+    ),
+    "composite_observed": Code(
+        "info", "observed", "the version was made of what requests met; nobody declared one"
+    ),
     "served_model_differs": Code(
         "warning", "observed", "another model answered than was asked for"
     ),
@@ -35,6 +44,13 @@ CODES: Final[dict[str, Code]] = {
     "composite_unknown": Code("warning", "missing", "nothing names the composite version"),
     "composite_inferred": Code(
         "warning", "inferred", "the version is known from stamps on spans only"
+    ),
+    "composite_deployed": Code(
+        "warning", "inferred", "the version is known from the deployment log only"
+    ),
+    "deployed": Code("info", "inferred", "the deployment log has the version that ran"),
+    "deployment_differs": Code(
+        "warning", "inferred", "the deployment log had another version serve then"
     ),
     "composite_not_registered": Code("warning", "missing", "the version's manifest is not stored"),
     "composite_damaged": Code(
@@ -66,6 +82,9 @@ CODES: Final[dict[str, Code]] = {
     "capture_dropped": Code("warning", "missing", "capture dropped or cut evidence"),
     # Its content
     "content_kept": Code("info", "observed", "content of the request is stored apart"),
+    "content_expired": Code(
+        "info", "inferred", "content of the request was kept for a time, which is over"
+    ),
     "content_erased": Code("info", "observed", "content of the request was erased, by whom"),
     # Its spans, ids and neighbours
     "spans_missing": Code("info", "missing", "calls or parents without a stored span"),
@@ -78,6 +97,9 @@ CODES: Final[dict[str, Code]] = {
     "parent_request": Code("info", "observed", "another request called this one"),
     "parent_missing": Code("info", "missing", "the calling request is not stored"),
     "child_requests": Code("info", "observed", "this request called others"),
+    "request_cycle": Code(
+        "warning", "observed", "requests that name each other as caller, or as origin of an answer"
+    ),
     "cache_origin": Code(
         "info", "observed", "the answer came from a cache, made by another request"
     ),

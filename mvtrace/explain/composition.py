@@ -59,8 +59,10 @@ def _composite_basis(evidence: Evidence) -> Basis:
     version, stored = evidence.composite_version, evidence.composite
     if version is None:
         return "missing"
-    if evidence.record is None or evidence.record.record is None:
+    if evidence.own is None or evidence.named_version is None:
         return "inferred"
+    if evidence.own.composite_basis == "observed":
+        return "observed"  # nobody declared it: that its manifest recomputes proves no intention
     if stored and digest_of(COMPOSITE_DOMAIN, stored.body) == f"sha256:{version}":
         return "verified"
     return "declared"
@@ -125,6 +127,8 @@ def _basis(
     if digest is None and not drifting:
         return "missing"
     if drifting or (observed and observed != expected):
+        return "observed"
+    if _composite_basis(evidence) == "observed" and content != "damaged":
         return "observed"
     if content == "damaged":
         return "observed" if observed else "declared"

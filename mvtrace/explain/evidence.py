@@ -25,6 +25,7 @@ from mvtrace.explain.states import (
     state_of,
 )
 from mvtrace.records import RequestRecord
+from mvtrace.registry.deployments import Deployment, serving_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +156,22 @@ class QuarantineNote:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredScore:
+    """What somebody or something thought of the answer: the latest of one name and scorer."""
+
+    name: str
+    scorer: str
+    """A digest, or ``undeclared:<source>/<name>``."""
+    source: str
+    value: float | None
+    label: str | None
+    scored_at: int
+    """Unix nanoseconds."""
+    revisions: int = 1
+    """How often it was given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PayloadNote:
     """That content of the request is kept, and how; never the content."""
 
@@ -205,6 +222,8 @@ class Evidence:
     contents: Mapping[str, ContentCheck] = field(default_factory=dict)
     payloads: tuple[PayloadNote, ...] = ()
     erasures: tuple[ErasureNote, ...] = ()
+    content_expired: bool = False
+    """Whether it had texts that are kept for a time, and none is any more."""
     quarantine: tuple[QuarantineNote, ...] = ()
     shared_ids: tuple[SharedId, ...] = ()
     parent: RequestHead | None = None
@@ -215,6 +234,9 @@ class Evidence:
     """Newest finished records of the same service and environment, newest first."""
     gaps: tuple[Gap, ...] = ()
     """Records of the same producer that are missing near this one."""
+    deployments: tuple[Deployment, ...] = ()
+    """All that was decided about its service in its environment, also since."""
+    scores: tuple[StoredScore, ...] = ()
     producer_end: ProducerEnd | None = None
     """How the producer ended, where the request did not finish before."""
     first_seen: Mapping[str, int] = field(default_factory=dict)
@@ -227,11 +249,50 @@ class Evidence:
 
     @property
     def composite_version(self) -> str | None:
+        """The version the record names, or its spans were stamped with; else the deployed one."""
+        return self.named_version or (self.deployed.composite if self.deployed else None)
+
+    @property
+    def named_version(self) -> str | None:
         """The version the record names, else the one its spans were stamped with."""
         if self.own:
             return self.own.composite_version
         stamped = [span.composite_version for span in self.spans if span.composite_version]
         return stamped[0] if stamped else None
+
+    @property
+    def named_origin(self) -> str | None:
+        """The request whose state made the answer, as the record names it, if a cache gave it."""
+        if self.own is None:
+            return None
+        from_calls = [call.cache_origin for call in self.own.calls if call.cache_origin]
+        return self.own.cache_origin or (from_calls[-1] if from_calls else None)
+
+    @property
+    def started_at(self) -> int | None:
+        """When the request began, Unix nanoseconds."""
+        if self.own:
+            return self.own.started_at
+        return min((span.started_at for span in self.spans), default=None)
+
+    @property
+    def arm(self) -> str | None:
+        """The side of a rollout that served it, where something names one."""
+        if self.own:
+            return self.own.arm
+        return next((span.arm for span in self.spans if span.arm), None)
+
+    @cached_property
+    def deployed(self) -> Deployment | None:
+        """What had put a version there to serve, when the request began."""
+        if self.started_at is None or not self.deployments:
+            return None
+        return serving_at(self.deployments, self.started_at).of_arm(self.arm)
+
+    @cached_property
+    def deployed_now(self) -> Deployment | None:
+        """What put the version there that serves now, as far as anybody said."""
+        return serving_at(self.deployments).of_arm(self.arm) if self.deployments else None
 
     @property
     def composite(self) -> StoredComposite | None:
@@ -240,10 +301,25 @@ class Evidence:
 
     @cached_property
     def newest(self) -> RequestRecord | None:
-        """The newest record to compare with: of the same arm where there is one."""
-        arm = self.own.arm if self.own else None
-        same = [record for record in self.recent if record.arm == arm]
-        return next(iter(same or self.recent), None)
+        """The newest record to compare with: of the same arm where there is one.
+
+        Where a version is deployed it is one of that version, or none.
+        """
+        deployed, arm = self.deployed_now, self.arm
+        recent = [
+            record
+            for record in self.recent
+            if deployed is None or record.composite_version == deployed.composite
+        ]
+        same = [record for record in recent if record.arm == arm]
+        return next(iter(same or recent), None)
+
+    @property
+    def version_now(self) -> str | None:
+        """The composite version that serves now: the deployed one, else the newest request's."""
+        if self.deployed_now is not None:
+            return self.deployed_now.composite
+        return self.newest.composite_version if self.newest else None
 
     @cached_property
     def state_then(self) -> State:
@@ -255,13 +331,17 @@ class Evidence:
     def state_now(self) -> State | None:
         """The state that serves this service and environment now, or None if nothing newer is."""
         newest = self.newest
-        if newest is None or newest.request_id == self.request_id:
+        if newest is None and self.deployed_now is None:
             return None
-        composite = self.composites.get(newest.composite_version or "")
+        if newest is not None and newest.request_id == self.request_id:
+            return None
+        composite = self.composites.get(self.version_now or "")
         alike = [
             record
             for record in self.recent
-            if record.composite_version == newest.composite_version and record.arm == newest.arm
+            if newest is not None
+            and record.composite_version == newest.composite_version
+            and record.arm == newest.arm
         ]
         return latest_state(alike, composite.manifest if composite else None)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mvtrace import semconv
 from mvtrace.explain.calls import SPAN_KINDS, calls_of, event_view, span_view
 from mvtrace.explain.composition import composite_view
-from mvtrace.explain.evidence import Evidence, StoredSpan, time_text
+from mvtrace.explain.evidence import Evidence, StoredScore, StoredSpan, time_text
 from mvtrace.explain.explanation import (
     ChangeView,
     Explanation,
@@ -21,7 +21,9 @@ from mvtrace.explain.explanation import (
 )
 from mvtrace.explain.findings import request_findings
 from mvtrace.explain.state_findings import state_findings
+from mvtrace.ids import unix_ms_of
 from mvtrace.records import RequestRecord
+from mvtrace.scores import UNDECLARED
 
 _GRAVITY: Final = {"error": 0, "warning": 1, "info": 2}
 
@@ -46,6 +48,8 @@ def explain(evidence: Evidence) -> Explanation:
         ),
         events=tuple(event_view(event) for event in evidence.events),
         cache_origin=_cache_origin(evidence),
+        deployment=evidence.deployed.to_dict() if evidence.deployed else None,
+        scores=tuple(_score(evidence, score) for score in evidence.scores),
     )
 
 
@@ -158,17 +162,34 @@ def _root(spans: tuple[StoredSpan, ...]) -> StoredSpan | None:
 
 
 def _now(evidence: Evidence) -> Mapping[str, Any] | None:
-    """Return the newest request of the same service and environment: what "now" means here."""
-    newest = evidence.newest
-    if newest is None:
+    """Return what "now" means here: what is deployed, else what the newest request shows."""
+    newest, deployed = evidence.newest, evidence.deployed_now
+    if newest is None and deployed is None:
         return None
+    registered = evidence.composites.get(evidence.version_now or "")
     return {
-        "request_id": newest.request_id,
-        "time": time_text(newest.started_at),
-        "composite_version": newest.composite_version,
-        "composite_name": newest.composite_name,
-        "arm": newest.arm,
-        "is_this_request": newest.request_id == evidence.request_id,
+        "request_id": newest.request_id if newest else None,
+        "time": time_text(newest.started_at if newest else deployed.at if deployed else None),
+        "composite_version": evidence.version_now,
+        "composite_name": newest.composite_name if newest else registered and registered.name,
+        "arm": newest.arm if newest else None,
+        "is_this_request": newest is not None and newest.request_id == evidence.request_id,
+        "deployment": deployed.to_dict() if deployed else None,
+    }
+
+
+def _score(evidence: Evidence, score: StoredScore) -> Mapping[str, Any]:
+    began_ms = unix_ms_of(evidence.request_id)
+    return {
+        "name": score.name,
+        "value": score.value,
+        "label": score.label,
+        "source": score.source,
+        "scorer": score.scorer,
+        "is_declared": not score.scorer.startswith(UNDECLARED),
+        "scored_at": time_text(score.scored_at),
+        "delay_ms": score.scored_at // 1_000_000 - began_ms,
+        "revisions": score.revisions,
     }
 
 

@@ -37,8 +37,9 @@ class ComponentView:
 
     *basis* is, in this order:
 
-    - ``observed``: something seen in this slot is not what the composite declares (drift, or a part
-      nobody declared), or the digest was seen but its stored body does not hash to it;
+    - ``observed``: the whole version was made of what requests met, or something seen in this slot
+      is not what the composite declares (drift, or a part nobody declared), or the digest was seen
+      but its stored body does not hash to it;
     - ``verified``: the digest seen at request time equals the declared one, or the stored body and
       every piece of content it refers to hash again to the digests that name them (the bytes behind
       an artifact, like weights, are not stored and not read again);
@@ -111,6 +112,10 @@ class Explanation:
     spans: tuple[Mapping[str, Any], ...] = ()
     events: tuple[Mapping[str, Any], ...] = ()
     cache_origin: Mapping[str, Any] | None = None
+    deployment: Mapping[str, Any] | None = None
+    """What the deployment log had serve when the request began."""
+    scores: tuple[Mapping[str, Any], ...] = ()
+    """What was thought of the answer, the latest of each name and scorer."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as plain JSON values."""

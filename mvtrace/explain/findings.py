@@ -33,6 +33,7 @@ def request_findings(evidence: Evidence) -> Iterator[Finding]:
     yield from _spans(evidence)
     yield from _ids(evidence)
     yield from _family(evidence, record)
+    yield from _cycles(evidence, record)
     yield from _gaps(evidence)
 
 
@@ -147,6 +148,11 @@ def _content(evidence: Evidence) -> Iterator[Finding]:
             contents=[one.to_dict() for one in evidence.payloads],
             redactions=dict(rules),
         )
+    if evidence.content_expired:
+        yield finding(
+            "content_expired",
+            "Its texts have expired: they were kept for a time, and none is any more.",
+        )
     for erasure in evidence.erasures:
         why = f" ({erasure.reason})" if erasure.reason else ""
         yield finding(
@@ -250,7 +256,7 @@ def _ids(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _family(evidence: Evidence, record: RequestRecord | None) -> Iterator[Finding]:
-    if record and record.parent_request_id:
+    if record and record.parent_request_id not in (None, evidence.request_id):
         if evidence.parent:
             yield finding(
                 "parent_request",
@@ -270,6 +276,29 @@ def _family(evidence: Evidence, record: RequestRecord | None) -> Iterator[Findin
             f"Called {counted(len(evidence.children), 'other request')}: {listed}.",
             request_ids=[child.request_id for child in evidence.children],
         )
+
+
+def _cycles(evidence: Evidence, record: RequestRecord | None) -> Iterator[Finding]:
+    """Yield what cannot be: a request that called its caller, an answer that is its own origin."""
+    own, parent = evidence.request_id, evidence.parent
+    if record and record.parent_request_id == own:
+        yield _cycle("parent", [own, own])
+    elif parent and parent.parent_request_id == own:
+        yield _cycle("parent", [own, parent.request_id, own])
+    hops = [own, *(request_id for request_id, _ in evidence.origins)]
+    last = evidence.origins[-1][1] if evidence.origins else evidence
+    if last and last.named_origin in hops:
+        yield _cycle("cache_origin", [*hops, str(last.named_origin)])
+
+
+def _cycle(relation: str, chain: list[str]) -> Finding:
+    what = {"parent": "called by", "cache_origin": "answered from"}[relation]
+    return finding(
+        "request_cycle",
+        f"Records contradict each other: {f', {what} '.join(chain)}.",
+        relation=relation,
+        chain=chain,
+    )
 
 
 _SERVER = 2

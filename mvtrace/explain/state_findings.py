@@ -10,11 +10,14 @@ from typing import Any, Final
 
 from mvtrace.digest import COMPOSITE_DOMAIN, digest_of
 from mvtrace.explain.codes import counted, finding
-from mvtrace.explain.evidence import Evidence
+from mvtrace.explain.evidence import Evidence, time_text
 from mvtrace.explain.explanation import ComponentView, CompositeView, Finding, short
+from mvtrace.registry.deployments import Deployment, serving_at
 
 _SEEN: Final = {"index": "queried", "prompt": "rendered", "router": "decided with"}
 """How a kind of component is used, for the sentence about its drift."""
+_OBSERVED: Final = {"changed": "state_changed", "volatile": "slot_volatile"}
+"""What a record notes of a slot that nobody declared, and the finding it is."""
 
 
 def state_findings(evidence: Evidence, composite: CompositeView) -> Iterator[Finding]:
@@ -24,6 +27,7 @@ def state_findings(evidence: Evidence, composite: CompositeView) -> Iterator[Fin
     yield from _undeclared(composite)
     yield from _served_models(evidence)
     yield from _composite(evidence, composite)
+    yield from _deployed(evidence)
     yield from _contents(composite)
     yield from _fallbacks(evidence)
 
@@ -33,6 +37,9 @@ def _drift(component: ComponentView) -> Iterator[Finding]:
     slot = f"{component.kind} {component.name}"
     for drift in component.drift:
         seen, declared = drift["observed"], drift["expected"]
+        if drift["what"] in _OBSERVED:
+            yield _observed_change(slot, component, drift)
+            continue
         verb = _SEEN.get(component.kind, "seen")
         if drift["what"] == "model_served":
             text = f"{slot}: served {seen!r} but the composite declares {declared!r}"
@@ -45,8 +52,21 @@ def _drift(component: ComponentView) -> Iterator[Finding]:
         yield finding("drift", text + ".", kind=component.kind, name=component.name, **drift)
 
 
+def _observed_change(slot: str, component: ComponentView, drift: Mapping[str, Any]) -> Finding:
+    """Return what became of a slot that nobody declared."""
+    if drift["what"] == "volatile":
+        text = f"{slot}: it differs from request to request, so it is in no version."
+    else:
+        text = (
+            f"{slot}: it is {short(drift['observed'])} since this request; "
+            f"until then it was {short(drift['expected'])}."
+        )
+    code = _OBSERVED[drift["what"]]
+    return finding(code, text, kind=component.kind, name=component.name, **drift)
+
+
 def _undeclared(composite: CompositeView) -> Iterator[Finding]:
-    if not composite.registered:
+    if not composite.registered or composite.basis == "observed":
         return
     for component in composite.components:
         if component.expected is None and component.digest is not None:
@@ -83,7 +103,15 @@ def _composite(evidence: Evidence, composite: CompositeView) -> Iterator[Finding
                 "The record names no composite version: what is shown is what was observed.",
             )
         return
-    if composite.basis == "inferred":
+    if composite.basis == "observed":
+        yield finding(
+            "composite_observed",
+            f"Version {short(version)} was made of what requests met: no composite is declared.",
+            version=version,
+        )
+    if evidence.named_version is None:
+        yield _from_the_log(evidence)
+    elif composite.basis == "inferred":
         yield finding(
             "composite_inferred",
             f"Version {short(version)} is known only from the stamps on "
@@ -102,6 +130,49 @@ def _composite(evidence: Evidence, composite: CompositeView) -> Iterator[Finding
             f"The stored manifest of version {short(version)} does not hash to it.",
             version=version,
         )
+
+
+def _from_the_log(evidence: Evidence) -> Finding:
+    deployed = evidence.deployed
+    words = f" ({deployed_words(deployed)})" if deployed else ""
+    return finding(
+        "composite_deployed",
+        "Nothing of this request names a version; what is shown is what was deployed when it "
+        f"began{words}.",
+        version=evidence.composite_version,
+        deployment=deployed.to_dict() if deployed else None,
+    )
+
+
+def _deployed(evidence: Evidence) -> Iterator[Finding]:
+    """Yield what was deployed when the request began, and whether it ran that."""
+    deployed, version = evidence.deployed, evidence.named_version
+    if deployed is None or version is None or evidence.started_at is None:
+        return
+    serving = serving_at(evidence.deployments, evidence.started_at)
+    served = {one.composite for one in (serving.stable, serving.canary) if one is not None}
+    if version in served:
+        one = serving.canary if serving.canary and serving.canary.composite == version else deployed
+        yield finding(
+            "deployed", f"It ran what was deployed: {deployed_words(one)}.", **one.to_dict()
+        )
+    else:
+        yield finding(
+            "deployment_differs",
+            f"It ran version {short(version)}, which was not deployed then "
+            f"({deployed_words(deployed)}).",
+            version=version,
+            deployment=deployed.to_dict(),
+        )
+
+
+def deployed_words(one: Deployment) -> str:
+    """Return a deployment in words: what, when, by whom, why."""
+    what = f"{one.decision.action} of {short(one.composite)}"
+    if one.decision.share < 1:
+        what += f" for {one.decision.share:.3g} of the requests"
+    why = f": {one.decision.reason}" if one.decision.reason else ""
+    return f"{what} on {time_text(one.at)} by {one.by}{why}"
 
 
 def _contents(composite: CompositeView) -> Iterator[Finding]:

@@ -72,8 +72,8 @@ def parse_filter(texts: Mapping[str, str], *, now_ms: int) -> RequestFilter:
     if error.lower() not in _FLAGS:
         raise FilterError("error", error, "it is 1 or 0")
     return RequestFilter(
-        since_ms=_time("since", texts.get("since"), now_ms, default=0),
-        until_ms=_time("until", texts.get("until"), now_ms, default=_MAX_MS),
+        since_ms=time_of("since", texts.get("since"), now_ms, default=0),
+        until_ms=time_of("until", texts.get("until"), now_ms, default=_MAX_MS),
         route=texts.get("route") or None,
         service=texts.get("service") or None,
         environment=texts.get("environment") or None,
@@ -81,7 +81,7 @@ def parse_filter(texts: Mapping[str, str], *, now_ms: int) -> RequestFilter:
         errors=_FLAGS[error.lower()],
         conversation=texts.get("conversation") or None,
         arm=texts.get("arm") or None,
-        limit=_limit(texts.get("limit")),
+        limit=limit_of(texts.get("limit")),
     )
 
 
@@ -112,16 +112,16 @@ def parse_gap_filter(texts: Mapping[str, str], *, now_ms: int) -> GapFilter:
     if everything.lower() not in _FLAGS:
         raise FilterError("all", everything, "it is 1 or 0")
     return GapFilter(
-        since_ms=_time("since", texts.get("since"), now_ms, default=0),
-        until_ms=_time("until", texts.get("until"), now_ms, default=_MAX_MS),
+        since_ms=time_of("since", texts.get("since"), now_ms, default=0),
+        until_ms=time_of("until", texts.get("until"), now_ms, default=_MAX_MS),
         service=texts.get("service") or None,
         environment=texts.get("environment") or None,
         filled_too=_FLAGS[everything.lower()],
-        limit=_limit(texts.get("limit")),
+        limit=limit_of(texts.get("limit")),
     )
 
 
-def _time(key: str, text: str | None, now_ms: int, *, default: int) -> int:
+def time_of(key: str, text: str | None, now_ms: int, *, default: int) -> int:
     """Return Unix milliseconds."""
     if not text:
         return default
@@ -150,7 +150,7 @@ def _version(text: str | None) -> str | None:
     return digits
 
 
-def _limit(text: str | None) -> int:
+def limit_of(text: str | None) -> int:
     if not text:
         return DEFAULT_LIMIT
     if not text.isdecimal() or not 1 <= int(text) <= MAX_LIMIT:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from mvtrace.errors import StatementFailedError
 from mvtrace.explain.evidence import (
     ErasureNote,
     Evidence,
@@ -20,13 +21,14 @@ from mvtrace.explain.evidence import (
     RequestHead,
     SharedId,
     StoredEvent,
-    StoredRecord,
+    StoredScore,
     StoredSpan,
     content_digests,
 )
 from mvtrace.explain.gaps import Gap, ProducerEnd
-from mvtrace.ids import format_uuid7, unix_ms_of
+from mvtrace.ids import unix_ms_of
 from mvtrace.records import RequestRecord
+from mvtrace.registry.deployments import Deployment
 from mvtrace.semconv import (
     ALIAS_RESPONSE_ID,
     ALIAS_SUBJECT,
@@ -36,10 +38,13 @@ from mvtrace.semconv import (
     EVENT_CONTENT,
 )
 from mvtrace.store import rows
+from mvtrace.store.called import Called
+from mvtrace.store.deployments import UNKNOWN_TABLE, Deployments
 from mvtrace.store.gaps import Gaps
+from mvtrace.store.kept_texts import had_texts
 from mvtrace.store.memory import Memory
 from mvtrace.store.registry import Registry
-from mvtrace.store.request_ids import Alias
+from mvtrace.store.request_ids import Alias, as_request_id, hexadecimal
 from mvtrace.store.siphash import siphash64
 from mvtrace.store.span_rows import stored_spans
 from mvtrace.store.statements import Statements
@@ -54,11 +59,6 @@ SHARED_DAYS: Final = 7
 """How far from a request others that share an id with it are looked for."""
 MAX_SHARED: Final = 400
 """Rows that share an id with a request; the ids of its trace are looked at apart beyond that."""
-
-CHILD_SKEW_MS: Final = 2_000
-"""Clocks of calling and called hosts may differ by this much."""
-MAX_CHILD_SPAN_MS: Final = 600_000
-"""Requests called later than this after the start are not looked for."""
 
 
 _WORKERS: Final = ThreadPoolExecutor(4, thread_name_prefix="mvtrace-read")
@@ -79,23 +79,28 @@ class Gathering:
         self._run = statements.run
         self._gaps = gaps
         self._memory = memory
+        self._called = Called(statements)
         self._registry = Registry(statements)
+        self._deployments = Deployments(statements)
 
     def evidence(self, request_id: str) -> Evidence | None:
         """Return everything stored about *request_id*, or None where nothing is."""
         spans_later = _WORKERS.submit(self._spans, request_id)
         events_later = _WORKERS.submit(self._events, request_id)
-        record = self._stored_record(request_id)
+        record, children = self._called.with_record(request_id)
         core = Evidence(request_id=request_id, record=record)
         if core.own is None:  # its spans have to tell what else to look for
             core = _with_spans(core, spans_later.result())
         if core.record is None and not core.spans:
             return None
         shared_later = _WORKERS.submit(self._shared, core)
+        deployments_later = _WORKERS.submit(self._deployments_of, core)
         recent_later = _WORKERS.submit(self._recent, core)
         gaps_later = _WORKERS.submit(self._gaps_near, core)
-        children = self._called(core)
+        if core.own is not None:
+            children += self._called.later(request_id, core.own.ended_at)
         core = _with_spans(core, spans_later.result())
+        core = dataclasses.replace(core, deployments=deployments_later.result())
         found = dataclasses.replace(
             self._with_registry(core),
             events=events_later.result(),
@@ -114,6 +119,7 @@ class Gathering:
             origins=self._origins(found),
             gaps=gaps_later.result(),
             producer_end=self._producer_end(core),
+            scores=self._scores([found.request_id, *found.united_ids]),
         )
         if found.changes:
             found = dataclasses.replace(found, first_seen=self._first_seen(found))
@@ -142,16 +148,12 @@ class Gathering:
 
     def _core(self, request_id: str) -> Evidence | None:
         """Return record and spans alone."""
-        record_later = _WORKERS.submit(self._stored_record, request_id)
+        record_later = _WORKERS.submit(self._called.record, request_id)
         spans = self._spans(request_id)
         record = record_later.result()
         if record is None and not spans.spans:
             return None
         return _with_spans(Evidence(request_id=request_id, record=record), spans)
-
-    def _stored_record(self, request_id: str) -> StoredRecord | None:
-        found = self._run("request_record", request_id=hexadecimal(request_id))
-        return rows.stored_record(found.rows)
 
     def _spans(self, request_id: str) -> _Spans:
         limit = 2 * MAX_SPANS  # until they are merged, spans sent twice have two rows
@@ -193,6 +195,28 @@ class Gathering:
             )
         )
 
+    def _deployments_of(self, found: Evidence) -> tuple[Deployment, ...]:
+        """Return all decisions about the request's service in its environment."""
+        if not self._memory.may_hold("deployments"):
+            return ()
+        record = found.own
+        named = (record.service, record.environment) if record else _place_of(found.spans)
+        service, environment = named
+        if not service or not environment:
+            return ()  # nobody can have decided about it
+        return self._deployments.of(service, environment)
+
+    def _scores(self, ids: list[str]) -> tuple[StoredScore, ...]:
+        if not self._memory.may_hold("scores"):
+            return ()
+        try:
+            found = self._run("request_scores", request_ids=[hexadecimal(one) for one in ids])
+        except StatementFailedError as error:
+            if error.store_code == UNKNOWN_TABLE:
+                return ()
+            raise
+        return rows.stored_scores(found.rows)
+
     def _gaps_near(self, found: Evidence) -> tuple[Gap, ...]:
         record = found.own
         if record is None:
@@ -219,7 +243,7 @@ class Gathering:
 
     def _with_now(self, found: Evidence) -> Evidence:
         """Return *found* with the composite that serves now, if that is another one."""
-        version = found.newest.composite_version if found.newest else None
+        version = found.version_now
         if version is None or version in found.composites:
             return found
         now = self._registry.parts(version)
@@ -234,8 +258,8 @@ class Gathering:
         """
         in_trace = [one for key in shared if key.kind == ALIAS_TRACE_ID for one in shared[key]]
         record = found.own
-        parent = [record.parent_request_id] if record and record.parent_request_id else []
-        heads = self.heads([*in_trace[:MAX_RELATED], *parent])
+        parent = as_request_id((record.parent_request_id or "") if record else "")
+        heads = self.heads([*in_trace[:MAX_RELATED], *([parent] if parent else [])])
         united = tuple(one for one in dict.fromkeys(in_trace[:MAX_RELATED]) if one not in heads)
         more = [self._spans(one) for one in united]
         return (
@@ -264,25 +288,13 @@ class Gathering:
             return {}
         asked = {"request_id": hexadecimal(found.request_id)}
         payloads = self._run("request_payloads", **asked).dicts() if mode != "digest" else ()
-        erasures = self._run("request_erasures", **asked).dicts()
+        kept = tuple(PayloadNote(**row) for row in payloads)
+        erased = tuple(ErasureNote(**row) for row in self._run("request_erasures", **asked).dicts())
         return {
-            "payloads": tuple(PayloadNote(**row) for row in payloads),
-            "erasures": tuple(ErasureNote(**row) for row in erasures),
+            "payloads": kept,
+            "erasures": erased,
+            "content_expired": not (kept or erased) and had_texts(record),
         }
-
-    def _called(self, found: Evidence) -> tuple[RequestHead, ...]:
-        """Return the requests that this one called while it ran."""
-        started_ms = unix_ms_of(found.request_id)
-        ended_ms = (found.own.ended_at or 0) // 1_000_000 if found.own else 0
-        last_ms = min(max(ended_ms, started_ms), started_ms + MAX_CHILD_SPAN_MS) + CHILD_SKEW_MS
-        result = self._run(
-            "called_requests",
-            request_id=hexadecimal(found.request_id),
-            first_child=hexadecimal(lowest_id(started_ms - CHILD_SKEW_MS)),
-            last_child=hexadecimal(highest_id(last_ms)),
-        )
-        children = map(rows.called_head, result.rows)
-        return tuple({child.request_id: child for child in children}.values())
 
     def _quarantined(self, found: Evidence) -> tuple[QuarantineNote, ...]:
         """Return what was turned away about the request, its version and what these name."""
@@ -295,12 +307,13 @@ class Gathering:
         """Follow where a cached answer came from, up to the request that really spoke."""
         hops: list[tuple[str, Evidence | None]] = []
         seen = {found.request_id}
-        origin = _cache_origin(found)
+        origin = found.named_origin
         while origin and origin not in seen and len(hops) < MAX_HOPS:
             seen.add(origin)
-            core = self._core(origin)
+            named = as_request_id(origin)  # what names no request is not looked for
+            core = self._core(named) if named else None
             hops.append((origin, self._with_registry(core) if core else None))
-            origin = _cache_origin(core) if core else None
+            origin = core.named_origin if core else None
         return tuple(hops)
 
     def _first_seen(self, found: Evidence) -> dict[str, int]:
@@ -325,26 +338,17 @@ class Gathering:
         return {value: first[value] for value in values if value in first}
 
 
-def hexadecimal(request_id: str) -> str:
-    """Return a request id as the 32 hex digits the statements take."""
-    return request_id.replace("-", "")
-
-
-def lowest_id(unix_ms: int) -> str:
-    """Return the lowest request id of a millisecond."""
-    return format_uuid7(max(0, unix_ms), 0)
-
-
-def highest_id(unix_ms: int) -> str:
-    """Return the highest request id of a millisecond."""
-    return format_uuid7(unix_ms, (1 << 74) - 1)
-
-
 def months_around(request_id: str) -> list[str]:
     """Return the partitions of the months within SHARED_DAYS of a request: ``["202608"]``."""
     at = datetime.fromtimestamp(unix_ms_of(request_id) / 1000, UTC)
     days = timedelta(days=SHARED_DAYS)
     return sorted({f"{one:%Y%m}" for one in (at - days, at, at + days)})
+
+
+def _place_of(spans: Iterable[StoredSpan]) -> tuple[str, str]:
+    """Return the service and environment that the spans of a request without a record name."""
+    named = [(span.service, span.environment) for span in spans if span.service]
+    return named[0] if named else ("", "")
 
 
 def _with_spans(found: Evidence, fetched: _Spans) -> Evidence:
@@ -388,12 +392,3 @@ def _quarantine_subjects(found: Evidence) -> list[str]:
         *(f"{EVENT_COMPONENT} {digest}" for digest in declared),
         *(f"{EVENT_CONTENT} {digest}" for digest in content_digests(found.components)),
     ]
-
-
-def _cache_origin(found: Evidence) -> str | None:
-    """Return the request whose state made the answer, if it came from a cache."""
-    record = found.own
-    if record is None:
-        return None
-    from_calls = [call.cache_origin for call in record.calls if call.cache_origin]
-    return record.cache_origin or (from_calls[-1] if from_calls else None)

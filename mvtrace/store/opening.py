@@ -6,14 +6,17 @@ chDB is imported only for an embedded store; no table is made here (see ``migrat
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.httputil import check_env_proxy, get_pool_manager
 
 from mvtrace.errors import ConfigurationError, StatementFailedError, StoreUnreachableError
 from mvtrace.store.dsn import StoreDsn, parse_dsn
@@ -21,6 +24,9 @@ from mvtrace.store.failures import reason_of, unreachable
 from mvtrace.store.lock import DirectoryLock
 from mvtrace.store.session import Session
 from mvtrace.store.store import Store
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
 
 # What it logs it also raises; without a handler Python would print it.
 logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())
@@ -116,9 +122,34 @@ def _over_http(dsn: StoreDsn, options: dict[str, Any]) -> Callable[[], Session]:
     def connect() -> Session:
         address = {"interface": dsn.interface, "host": dsn.host, "port": dsn.port}
         login = {"username": dsn.username, "password": dsn.password} if dsn.username else {}
-        return _connected(dsn, {**address, **login, **options, "query_retries": 0})
+        pool = _straight_pool(dsn.interface, dsn.host, dsn.port)
+        given = {**address, **login, **options, "query_retries": 0, "pool_mgr": pool}
+        return _connected(dsn, given)
 
     return connect
+
+
+@functools.cache
+def _straight_pool(interface: str, host: str, port: int) -> PoolManager:
+    """Return connections that follow no redirect; proxies are those of the environment.
+
+    Whoever answers could otherwise have the password, and what is asked, sent to any other host.
+    """
+    proxy = check_env_proxy(interface, host, port)
+    options: dict[str, Any] = {f"{interface}_proxy": proxy} if proxy else {}
+    pool: Any = get_pool_manager(**options)
+    pool.urlopen = functools.partial(_without_redirect, pool.urlopen)
+    made: PoolManager = pool
+    return made
+
+
+def _without_redirect(
+    urlopen: Callable[..., BaseHTTPResponse], method: str, url: str, **options: Any
+) -> BaseHTTPResponse:
+    return urlopen(method, url, **{**options, "redirect": False})
+
+
+os.register_at_fork(after_in_child=_straight_pool.cache_clear)
 
 
 def _collector_options(dsn: StoreDsn, api_key: str | None) -> dict[str, Any]:

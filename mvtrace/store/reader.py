@@ -21,9 +21,9 @@ from mvtrace.semconv import ALIAS_TRACE_ID
 from mvtrace.store import rows
 from mvtrace.store.filters import RequestFilter
 from mvtrace.store.gaps import Gaps, OpenGaps
-from mvtrace.store.gathering import Gathering, hexadecimal, highest_id, lowest_id
+from mvtrace.store.gathering import Gathering
 from mvtrace.store.memory import Generation, Memory
-from mvtrace.store.request_ids import Alias, sought
+from mvtrace.store.request_ids import Alias, hexadecimal, highest_id, lowest_id, sought
 from mvtrace.store.statements import Statements
 from mvtrace.store.store import Store
 

@@ -10,7 +10,7 @@ import re
 from typing import Final, NamedTuple
 
 from mvtrace.errors import MalformedIdError
-from mvtrace.ids import UUID7_PATTERN
+from mvtrace.ids import UUID7_PATTERN, format_uuid7
 from mvtrace.semconv import ALIAS_RESPONSE_ID, ALIAS_TRACE_ID, ALIAS_X_REQUEST_ID
 
 MAX_LENGTH: Final = 512
@@ -105,3 +105,18 @@ def _any(text: str, kind: str, value: str) -> Sought:
             (Alias(ALIAS_TRACE_ID, text.lower()), Alias("", text)),
         )
     return Sought(text, as_request_id(text), (Alias("", text), *named))
+
+
+def hexadecimal(request_id: str) -> str:
+    """Return a request id as the 32 hex digits the statements take."""
+    return request_id.replace("-", "")
+
+
+def lowest_id(unix_ms: int) -> str:
+    """Return the lowest request id of a millisecond."""
+    return format_uuid7(max(0, unix_ms), 0)
+
+
+def highest_id(unix_ms: int) -> str:
+    """Return the highest request id of a millisecond."""
+    return format_uuid7(unix_ms, (1 << 74) - 1)

@@ -18,8 +18,10 @@ from mvtrace.explain.evidence import (
     StoredComposite,
     StoredEvent,
     StoredRecord,
+    StoredScore,
     time_text,
 )
+from mvtrace.ids import unix_ms_of
 from mvtrace.records import RequestRecord
 from mvtrace.store.request_ids import dashed
 
@@ -91,7 +93,10 @@ def telling_records(bodies: Iterable[bytes]) -> tuple[RequestRecord, ...]:
     shown: set[tuple[Any, ...]] = set()
     records = []
     for body in bodies:
-        facts = _shown_by(orjson.loads(body))
+        try:
+            facts = _shown_by(orjson.loads(body))
+        except (ValueError, TypeError, AttributeError):
+            continue  # no record: whoever sent it, its neighbours are explained without it
         if not facts <= shown and (record := record_of(body)):
             shown |= facts
             records.append(record)
@@ -99,7 +104,11 @@ def telling_records(bodies: Iterable[bytes]) -> tuple[RequestRecord, ...]:
 
 
 def _shown_by(plain: Mapping[str, Any]) -> set[tuple[Any, ...]]:
-    """Return which slots and calls a record shows the state of, under which arm and version."""
+    """Return which slots and calls a record shows the state of, under which arm and version.
+
+    Raises:
+        TypeError, AttributeError: it is no record.
+    """
     state = (plain.get("arm"), plain.get("composite_version"))
     parts = [
         (state, key, item.get("kind"), item.get("name"), item.get("component"))
@@ -138,6 +147,42 @@ def stored_event(row: Row) -> StoredEvent:
         name=name,
         span_id=span_id.lower() if span_id.strip("0") else None,
         attributes=json_values(orjson.loads(attributes)),
+    )
+
+
+def stored_scores(found: Iterable[Row]) -> tuple[StoredScore, ...]:
+    """Return the rows of ``request_scores.sql``: the latest of each name and scorer, by name."""
+    latest: dict[tuple[str, str], tuple[Row, int]] = {}
+    for row in found:
+        before, revisions = latest.get((row[0], row[1]), (row, 0))
+        newest = max(before, row, key=lambda one: (one[5], one[6]))
+        latest[row[0], row[1]] = (newest, revisions + 1)
+    return tuple(
+        StoredScore(
+            name=row[0],
+            scorer=row[1],
+            source=row[2],
+            value=row[3],
+            label=row[4],
+            scored_at=row[5],
+            revisions=revisions,
+        )
+        for row, revisions in (latest[key] for key in sorted(latest))
+    )
+
+
+def recorded_head(request_id: str, body: str | bytes) -> RequestHead:
+    """Return the first line about a request from its record; by its id alone where that cannot."""
+    record = record_of(raw_bytes(body))
+    if record is None:
+        return RequestHead(request_id=request_id, started_at=unix_ms_of(request_id) * 1_000_000)
+    return RequestHead(
+        request_id=request_id,
+        started_at=record.started_at,
+        service=record.service or "",
+        environment=record.environment or "",
+        method=record.method,
+        route=record.route,
     )
 
 

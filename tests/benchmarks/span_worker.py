@@ -60,17 +60,20 @@ def opentelemetry(*, export: bool) -> Callable[[], None]:
     return request
 
 
-def mvtrace_calls() -> Callable[[], None]:
+def mvtrace_calls(*, is_declared: bool) -> Callable[[], None]:
     import mvtrace
 
     folder = tempfile.mkdtemp()
     mvtrace.configure(
         service="bench", environment="bench", url=os.environ["SINK"], spool_dir=folder
     )
+    system = None
+    if is_declared:
+        system = mvtrace.composite("bench", mvtrace.model("m", provider="bench", model_id="m"))
     sampling = {"temperature": 0.7, "top_p": 0.9, "max_tokens": 256}
 
     def request() -> None:
-        with mvtrace.request(route="bench"):
+        with mvtrace.request(route="bench", composite=system):
             for _ in range(SPANS_A_REQUEST):
                 with mvtrace.generation(
                     "answer", model="m", provider="bench", sampling=sampling, seed=7
@@ -90,7 +93,8 @@ def mvtrace_calls() -> Callable[[], None]:
 VARIANTS: dict[str, Callable[[], Callable[[], None]]] = {
     "opentelemetry": lambda: opentelemetry(export=False),
     "opentelemetry-export": lambda: opentelemetry(export=True),
-    "mvtrace": mvtrace_calls,
+    "mvtrace": lambda: mvtrace_calls(is_declared=True),
+    "mvtrace-undeclared": lambda: mvtrace_calls(is_declared=False),
 }
 
 

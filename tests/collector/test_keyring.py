@@ -199,3 +199,52 @@ def test_unknown_key_is_not_found(ring: Keyring) -> None:
         ring.rotate("0123", overlap_s=0, by="admin")
     with pytest.raises(KeyNotFoundError, match="0123"):
         ring.revoke("0123")
+
+
+@pytest.mark.parametrize("is_revoked_first", [True, False])
+def test_of_two_ends_the_earlier_holds(
+    store: Store, clock: Clock, *, is_revoked_first: bool
+) -> None:
+    """
+    Two collectors end the same state of a key at a time, one by a rotation with overlap: whoever was
+    first, it is ended for both and for every later one, and nothing brings it back.
+    """
+    one, two = Keyring(store, now_ms=clock), Keyring(store, now_ms=clock)
+    new = one.create(granted(scopes=["read"], projects=["a"], label="x"), by="admin")
+    two.refresh()
+    ended, rotated = new.key.ending(clock.now_ms), new.key.ending(clock.now_ms + 3_600_000)
+    writes = [(one, ended), (two, rotated)]
+    for ring, state in writes if is_revoked_first else reversed(writes):
+        ring._write(state)
+    for ring in (one, two):
+        ring.refresh()
+
+    assert ended.revision == rotated.revision
+    rings = (one, two, Keyring(store, now_ms=clock))
+    assert [ring.identity(new.text) for ring in rings] == [None, None, None]
+    one.refresh()
+    two._write(rotated)
+    assert [ring.identity(new.text) for ring in rings] == [None, None, None]
+    with pytest.raises(ConfigurationError, match="this key has ended"):
+        two.rotate(new.key.id, overlap_s=60, by="admin")
+
+
+def test_revocation_in_the_middle_of_a_rotation(store: Store, clock: Clock) -> None:
+    """
+    A key that another collector revokes while this one makes its successor has none: the rotation
+    fails, and neither opens anything.
+    """
+    one = Keyring(store, now_ms=clock)
+    new = one.create(granted(scopes=["read"], projects=["a"], label="y"), by="admin")
+
+    def revoking() -> int:
+        one.revoke(new.key.id)
+        return clock.now_ms
+
+    two = Keyring(store, now_ms=revoking)
+    with pytest.raises(ConfigurationError, match="this key has ended"):
+        two.rotate(new.key.id, overlap_s=3600, by="admin")
+
+    successors = [key for key in Keyring(store).keys if key.replaces == new.key.id]
+    assert [key.is_valid(clock.now_ms) for key in successors] == [False]
+    assert Keyring(store, now_ms=clock).identity(new.text) is None

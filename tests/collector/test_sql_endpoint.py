@@ -490,7 +490,9 @@ def test_a_store_reads_through_the_collector(port: int) -> None:
             reader.query("SELECT nothing_there FROM requests")
     assert refusal.value.message == (
         "The query is refused: the table 'system.tables' is not one of mvtrace. The tables are "
-        "components, composites, contents, erasures, events, ingest_gaps, producer_checks, producers, quarantine, request_aliases, requests, spans."
+        "access_log, components, composites, contents, deployments, erasures, events, "
+        "governance_events, ingest_gaps, producer_checks, producers, quarantine, request_aliases, "
+        "requests, scores, spans."
     )
     assert failure.value.store_code == 47
     assert failure.value.message.startswith("The store refuses the statement: Unknown expression")

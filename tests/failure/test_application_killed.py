@@ -85,7 +85,8 @@ def test_ends_with_pending_records(collector: Supervised, produce: Produce, tmp_
         status = one.wait()
         took_s = time.monotonic() - began
         print(f"\nended by {how} after {took_s:.2f} s with status {status}", end="")
-        assert took_s < 2.0 + 2.0  # the grace, and what the interpreter itself takes
+        # The grace, and what the interpreter takes on a busy machine; else it waits for ever.
+        assert took_s < 2.0 + 10.0
     collector.start()
     deliver_all(produce, collector, ledgers, tmp_path / "spool")
     judged(collector, ledgers, f"application ended by {', '.join(EXITS)}, collector away")

@@ -71,7 +71,7 @@ def test_disk_that_breaks(server: Server, spool_disk: Disk, sink: Sink, fault: s
     arrive again without a restart, and what was lost between is counted.
     """
     server.ask_all(range(50))
-    sink.wait_for(lambda found: len(records_of(found)) >= 50)
+    sink.wait_for(lambda found: len(records_of(found)) >= 50, 60)
     stats(server)
     before, took_before = asked(server, range(50, 150))
     calm = stats(server)
@@ -88,7 +88,7 @@ def test_disk_that_breaks(server: Server, spool_disk: Disk, sink: Sink, fault: s
     assert [(reply.status, reply.body["number"]) for reply in replies] == ok
     assert all(reply.request_id for reply in replies)
     sink.wait_for(
-        lambda found: {r.request_id for r in after} <= {r.request_id for r in records_of(found)}
+        lambda found: {r.request_id for r in after} <= {r.request_id for r in records_of(found)}, 60
     )
     mended = stats(server)
     report(fault, took_before, [*took_during, *took_late], calm, troubled)
@@ -96,7 +96,8 @@ def test_disk_that_breaks(server: Server, spool_disk: Disk, sink: Sink, fault: s
     missing = [reply for reply in replies if reply.request_id not in arrived]
     lost = sum(mended[key] for key in mended if key.startswith("records_dropped"))
     print(f"  {len(missing)} of {len(replies)} records missing, {lost:.0f} counted as dropped")
-    assert troubled["delay_s"] < 1.0
+    # A loop that waits for the disk stands still until it is mended, and nobody is answered.
+    assert troubled["delay_s"] < 5.0
     assert troubled["pid"] == mended["pid"]
     assert mended["spool_write_errors"] > 0 or fault in {"deleted", "stalled", "full"}
     if fault in {"full", "immutable", "stalled"}:

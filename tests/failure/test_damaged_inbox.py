@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
+import pytest
 from obligations import Judge, Ledger, wait_for
 from small_disk import small_disk
 from supervised import Supervised
 from wire_producer import Load, WireProducer
+
+from mvtrace_collector.loader import SCHEMA_CACHE
 
 
 def filled(collector: Supervised, ledger: Ledger, batches: int = 3) -> WireProducer:
@@ -92,6 +96,25 @@ def test_directory_deleted_while_running(collector: Supervised) -> None:
     judged(collector, ledger, f"inbox deleted under the collector; answers {producer.answers}")
 
 
+@pytest.mark.parametrize("left_bytes", [0, 700])
+def test_schemas_of_the_engine_are_torn(collector: Supervised, left_bytes: int) -> None:
+    """
+    A schema that the engine keeps beside the inbox, cut short by a full disk or a loss of power, is
+    written anew, and what was accepted is stored.
+    """
+    ledger = Ledger()
+    filled(collector, ledger)
+    Judge(collector.url).wait_stored()
+    collector.kill()
+    kept = list((collector.inbox / SCHEMA_CACHE).glob("*.proto"))
+    assert kept
+    for path in kept:
+        os.truncate(path, left_bytes)
+    collector.start()
+    filled(collector, ledger)
+    judged(collector, ledger, f"schema of the engine cut to {left_bytes} bytes")
+
+
 def test_disk_full(tmp_path: Path) -> None:
     """
     An inbox whose disk is full answers 503, acknowledges nothing that it has not synced, and goes
@@ -110,6 +133,23 @@ def test_disk_full(tmp_path: Path) -> None:
                 before = len(ledger.owed)
                 wait_for(lambda: len(ledger.owed) > before + 100, 30, "it does not go on")
             judged(collector, ledger, f"inbox's disk full for a while; answers {load.answers}")
+
+
+def test_disk_full_of_what_is_stored(tmp_path: Path) -> None:
+    """
+    A disk several times too small for all that comes in goes on taking it: copies of what is stored
+    make room, and what is accepted is stored although the disk was full in between.
+    """
+    ledger = Ledger()
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        environ = {"MVTRACE_INBOX_FLOOR_MIB": "0.001"}
+        data = ("--data", str(disk.path / "inbox"))
+        with Supervised(tmp_path / "collector", *data, environ=environ) as collector:
+            options = {"requests": 20, "payload_bytes": 2000}
+            with Load(collector.url, ledger, senders=2, rest_s=0.02, **options) as load:
+                wait_for(lambda: len(ledger.owed) * 2000 > 6 << 20, 60, "it does not go on")
+            judged(collector, ledger, f"inbox's disk too small; answers {load.answers}")
+            assert load.answers.get(503)
 
 
 def test_disk_floor(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from obligations import Judge, Ledger, arrives
 from supervised import Supervised
 from wire_producer import Load, WireProducer
@@ -76,26 +77,25 @@ def filled(collector: Supervised, ledger: Ledger, batches: int = 4) -> None:
         Judge(collector.url).wait_stored()
 
 
-def test_damaged_parts(collector: Supervised) -> None:
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_parts(collector: Supervised, name: str) -> None:
     """
     Parts that are torn, without checksums, without a file, or deleted while the collector is down:
     its start says so, loads the segments they came from again, and everything is there once.
     """
     ledger = Ledger()
-    for name, damage in DAMAGES.items():
-        filled(collector, ledger, 2)
-        assert collector.stop() == 0
-        said_before = collector.said().count(" is gone; ")
-        for table in TABLES:
-            damage(newest_part(collector, table))
-        collector.start()
-        reports = collector.said().count(" is gone; ") - said_before
-        found = Judge(collector.url).verdict(ledger)
-        found.show(f"{name} in a part of {', '.join(TABLES)}: {reports} reported at the start")
-        found.hold()
-        assert reports >= len(TABLES)
-        aliases = Judge(collector.url).number("SELECT uniqExact(alias) FROM request_aliases")
-        assert aliases >= len(ledger.owed)
+    filled(collector, ledger, 2)
+    assert collector.stop() == 0
+    for table in TABLES:
+        DAMAGES[name](newest_part(collector, table))
+    collector.start()
+    reports = collector.said().count(" is gone; ")
+    found = Judge(collector.url).verdict(ledger)
+    found.show(f"{name} in a part of {', '.join(TABLES)}: {reports} reported at the start")
+    found.hold()
+    assert reports >= len(TABLES)
+    aliases = Judge(collector.url).number("SELECT uniqExact(alias) FROM request_aliases")
+    assert aliases >= len(ledger.owed)
 
 
 def test_everything_is_gone(collector: Supervised) -> None:

@@ -30,7 +30,7 @@ with open_store(sys.argv[1]) as store:
 def in_store(store: Path, code: str, *arguments: str) -> str:
     """Run *code* over an open *store*, in a process of its own; return what it prints."""
     command = [sys.executable, "-c", WITH_STORE.format(code=code), f"chdb://{store}", *arguments]
-    done = subprocess.run(command, check=True, timeout=60, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=True, timeout=240, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip()
 
 
@@ -98,7 +98,7 @@ def test_store_of_a_newer_version(collector: Supervised) -> None:
     collector.wait_dead()
     in_store(collector.store, NEWER)
     done = subprocess.run(
-        collector_command(collector.store), capture_output=True, text=True, timeout=60, check=False
+        collector_command(collector.store), capture_output=True, text=True, timeout=240, check=False
     )
     print(f"\n{done.stderr.strip()}")
     assert done.returncode == 3

@@ -18,7 +18,7 @@ def test_second_collector_on_the_same_store(collector: Supervised) -> None:
     """
     ledger = Ledger()
     done = subprocess.run(
-        collector_command(collector.store), capture_output=True, text=True, timeout=60, check=False
+        collector_command(collector.store), capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 3
     assert f"process {collector.process.pid}" in done.stderr
@@ -50,6 +50,7 @@ def test_retry_goes_to_another_collector(tmp_path: Path) -> None:
             second = WireProducer(two.url, ledger)
             assert second.deliver(batch)
         ledger.owe(one for batch in batches for one in batch.obligations)
+        Judge(one.url).wait_stored()
         Judge(two.url).wait_stored()
         two.kill()
         one.kill()

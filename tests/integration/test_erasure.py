@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from planted import PROSE, dumped, found_in, own_calls
-from private_app import BARE, DIGEST_KEY, KEY, application, content, explained, serving
+from private_app import DIGEST_KEY, KEY, application, cli, content, explained, serving
 
 import mvtrace
 from mvtrace.capture.privacy import bound_to
@@ -24,13 +24,6 @@ from mvtrace_collector.payload_keys import KEYS_FILE
 SUBJECT = "customer-4711"
 OTHER = "customer-4712"
 ALIAS = '"kind":"subject"'
-
-
-def cli(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mvtrace", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60, env={**BARE, **environ}
-    )
 
 
 def erase(url: str, subject: str = SUBJECT, **environ: str) -> dict[str, object]:

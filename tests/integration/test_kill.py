@@ -165,7 +165,7 @@ def test_log_records_with_bad_ids_do_not_stop_the_loader(tmp_path: Path) -> None
     records = request.resource_logs.add().scope_logs.add().log_records
     for size in (0, 5, 8, 9, 16, 17):
         record = records.add(
-            event_name="gen_ai.evaluation.result",
+            event_name="gen_ai.client.inference.operation.details",
             trace_id=b"\x01" * size,
             span_id=b"\x02" * size,
             time_unix_nano=time.time_ns(),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,20 +20,13 @@ from planted import (
     found_in,
     own_calls,
 )
-from private_app import DIGEST_KEY, KEY, application, content, explained, serving
+from private_app import DIGEST_KEY, KEY, application, content, explained, serving, until
 
 import mvtrace
 from mvtrace.capture.keys import digest_key
 from mvtrace.digest import keyed_digest
 
 MAX_AGE_HOURS = 3 / 3600
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return holds()
 
 
 def test_digest_lets_not_one_byte_in(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Application:
         """Let it end: it has finished its work and lingers."""
         self._end.touch()
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = 120.0) -> int:
         """Return its exit status."""
         return self.process.wait(timeout_s)
 

@@ -13,11 +13,13 @@ import os
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _SHUTDOWN = 0x8004587D
 """``EXT4_IOC_SHUTDOWN``."""
+_MOUNT_TRIES = 40
 
 
 def _run(*command: str) -> None:
@@ -37,7 +39,19 @@ class Disk:
         self.path.mkdir(exist_ok=True)
         _run("truncate", "-s", self._size, str(self._image))
         _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
-        _run("mount", "-o", "loop", str(self._image), str(self.path))
+        self._mount()
+
+    def _mount(self) -> None:
+        """Mount the image; the loop device that was free may be taken by the next moment."""
+        for left in reversed(range(_MOUNT_TRIES)):
+            try:
+                _run("mount", "-o", "loop", str(self._image), str(self.path))
+            except subprocess.CalledProcessError:
+                if not left or not Path("/dev/loop-control").exists():
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def detach(self) -> None:
         """Take it away, whoever still holds files of it."""

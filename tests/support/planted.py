@@ -5,12 +5,14 @@ All numbers are the published examples of their kind and belong to nobody.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from opentelemetry.trace import Status, StatusCode, Tracer
+from openllmetry import TEXT_KEYS
+from opentelemetry.trace import Link, Status, StatusCode, Tracer
 
 import mvtrace
 
@@ -91,6 +93,11 @@ def foreign_spans(tracer: Tracer) -> None:
         span.add_event("gen_ai.content.prompt", {"gen_ai.prompt": PROMPT})
         span.record_exception(ValueError(PROMPT))
         span.set_status(Status(StatusCode.ERROR, PROMPT))
+        link = Link(span.get_span_context(), {"traceloop.entity.input": PROMPT})
+    with tracer.start_as_current_span("every form", links=[link]) as span:
+        span.set_attributes(dict.fromkeys(TEXT_KEYS, PROMPT))
+        span.set_attribute("mlflow.chat.messages", [PROMPT])
+        span.set_attribute("embedding.text", PROMPT)
     with tracer.start_as_current_span("ChatCompletion") as span:
         span.set_attributes(
             {
@@ -109,10 +116,12 @@ def foreign_spans(tracer: Tracer) -> None:
 
 def found_in(folders: Iterable[Path], words: Iterable[str] = EVERYTHING) -> list[tuple[str, str]]:
     """Return each file in *folders* that holds one of *words*, with the word."""
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [
-        (path.name, word) for path in files for word in words if word.encode() in path.read_bytes()
-    ]
+    found: list[tuple[str, str]] = []
+    for path in (path for folder in folders for path in sorted(folder.rglob("*"))):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # one may just be deleted
+            held = path.read_bytes()
+            found += [(path.name, word) for word in words if word.encode() in held]
+    return found
 
 
 def dumped(store: Path) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,26 @@ def content(url: str, request_id: str, **environ: str) -> subprocess.CompletedPr
     command = [sys.executable, "-m", "mvtrace", "content", request_id, "--url", url, "--json"]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=60, env={**BARE, **environ}
+    )
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return holds()
+
+
+def cli(*arguments: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mvtrace", *arguments]
+    return subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**BARE, **environ},
     )
 
 

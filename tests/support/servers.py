@@ -45,7 +45,7 @@ class Server:
     def ask(self, number: int) -> Reply:
         """Return the answer to a question; asked again where the server closed instead."""
         for _ in range(200):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
             try:
                 connection.request("GET", f"/echo/{number}", headers={"connection": "close"})
                 answer = connection.getresponse()

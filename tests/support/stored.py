@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from story import SYSTEM, System, reference, spans_of
@@ -42,9 +42,9 @@ class Filler:
         if with_spans:
             self.spans(spans_of(one))
 
-    def record(self, one: RequestRecord) -> None:
-        """Store a record alone."""
-        body = one.to_bytes()
+    def record(self, one: RequestRecord, body: bytes | None = None) -> None:
+        """Store a record alone; *body* is other bytes in its place."""
+        body = one.to_bytes() if body is None else body
         served = [call.model_served for call in one.calls if call.model_served]
         self._insert(
             "requests",
@@ -163,6 +163,47 @@ class Filler:
             name=name,
             attributes=attributes,
             received_at=MOMENT,
+        )
+
+    def content_of(self, request_id: str, *, subject: str) -> None:
+        """Store a text of a request that is about *subject*, as the mode redacted leaves it."""
+        self.alias("subject", subject, request_id)
+        self._insert(
+            "payloads",
+            request_id=_id(request_id),
+            kind="prompt",
+            digest=subject,
+            pieces=1,
+            subject=subject,
+            mode="redacted",
+            body=b"b-secret text" if self._project == "b" else b"a text",
+            bytes=8,
+            retention_days=3_650,
+            received_at=MOMENT,
+        )
+
+    def numbers(self, digest: str) -> None:
+        """Store a component whose kind and body are a number, as no real one's are."""
+        self._insert("components", digest=digest, kind="7", body="7", received_at=MOMENT)
+
+    def gap(self, *, service: str) -> None:
+        """Store an open gap of three records around the story's time."""
+        self._insert(
+            "ingest_gaps",
+            producer_id=_id("01989f3c-2a4b-7c3d-8e5f-6a7b8c9d0e1f"),
+            first=5,
+            last=7,
+            revision=1,
+            state="open",
+            missing=3,
+            missing_ranges=[(5, 7)],
+            reason="in-flight",
+            service=service,
+            environment="production",
+            started_after=MOMENT - timedelta(minutes=10),
+            started_before=MOMENT,
+            detected_at=MOMENT,
+            changed_at=MOMENT,
         )
 
     def _insert(self, table: str, **values: Any) -> None:

@@ -51,15 +51,15 @@ class Supervised:
         """SIGKILL it and wait until it is gone."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGKILL)
-        self.process.wait(20)
+        self.process.wait(60)
         self.kills += 1
 
     def stop(self) -> int:
         """SIGTERM it and return its exit status."""
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(120)
 
-    def wait_dead(self, timeout_s: float = 30.0) -> int:
+    def wait_dead(self, timeout_s: float = 120.0) -> int:
         """Return the exit status of a process that ends by itself."""
         return self.process.wait(timeout_s)
 

@@ -1,8 +1,10 @@
--- What the requests of this segment's traces are called by the ids that providers gave their answers.
+-- What the requests of this segment's traces are called by the ids that providers gave their answers;
+-- an erased one is not.
 INSERT INTO {database}.request_aliases (project, alias_hash, kind, alias, request_id, received_at)
 SETTINGS {insert_settings}
 SELECT project, sipHash64(alias), 'response_id', strings[indexOf(keys, 'gen_ai.response.id')] AS alias, request_id, fromUnixTimestamp64Milli(toInt64(min(first_ms)), 'UTC')
 FROM stage_spans
 INNER JOIN stage_ids USING (project, trace_id, claimed)
 WHERE is_sound AND has(keys, 'gen_ai.response.id') AND alias != '' AND month IN {months:Array(UInt32)}
+    AND (project, request_id) NOT IN (SELECT project, request_id FROM {database}.erasures WHERE reach != 'subject')
 GROUP BY project, alias, request_id

@@ -8,16 +8,17 @@ SELECT
     if(lr.event_name != '', lr.event_name, lr.attributes.value.string_value[indexOf(lr.attributes.key, 'event.name')]) AS name,
     resource, scope, if(length(lr.trace_id) = 16 AND lr.trace_id != unhex(repeat('00', 16)), lr.trace_id, id), lr.trace_id, lr.span_id,
     if(lr.time_unix_nano != 0, lr.time_unix_nano, lr.observed_time_unix_nano) AS time_ns,
-    lr.severity_number, lr.severity_text, lr.body.string_value, lr.body.value, lr.attributes
+    lr.severity_number, lr.severity_text, lr.body.string_value, lr.body.value, lr.attributes, actor, actor_label, grants, ahead_ms
 FROM
 (
-    SELECT project, received_ms, seq, resource, sl.scope AS scope, arrayJoin(sl.log_records) AS lr
+    SELECT project, received_ms, seq, actor, actor_label, grants, ahead_ms, resource, sl.scope AS scope, arrayJoin(sl.log_records) AS lr
     FROM
     (
-        SELECT project, received_ms, seq, rl.resource AS resource, arrayJoin(rl.scope_logs) AS sl
-        FROM (SELECT project, received_ms, seq, arrayJoin(logs.resource_logs) AS rl FROM {source})
+        SELECT project, received_ms, seq, actor, actor_label, grants, ahead_ms, rl.resource AS resource, arrayJoin(rl.scope_logs) AS sl
+        FROM (SELECT project, received_ms, seq, actor, actor_label, grants, ahead_ms, arrayJoin(logs.resource_logs) AS rl FROM {source})
     )
 )
-WHERE startsWith(name, 'gen_ai.') OR name IN ('mvtrace.request', 'mvtrace.component', 'mvtrace.composite', 'mvtrace.content', 'mvtrace.producer', 'mvtrace.payload')
+WHERE startsWith(name, 'gen_ai.') OR name IN ('mvtrace.request', 'mvtrace.component', 'mvtrace.composite', 'mvtrace.content', 'mvtrace.producer', 'mvtrace.payload',
+    'mvtrace.deployment', 'mvtrace.retention', 'mvtrace.verdict', 'mvtrace.feedback')
 SETTINGS max_threads = 1, max_insert_threads = 1, query_plan_enable_optimizations = 0, input_format_protobuf_oneof_presence = 1,
     format_schema_source = 'string', format_schema_message_name = 'Envelope', format_schema = {schema}

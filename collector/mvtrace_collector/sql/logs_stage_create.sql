@@ -19,6 +19,10 @@ CREATE OR REPLACE TEMPORARY TABLE stage_logs
     severity_text   LowCardinality(String),
     body            String,
     body_kind       Enum8('' = 0, 's' = 1, 'b' = 2, 'i' = 3, 'd' = 4, 'a' = 5, 'm' = 6, 'y' = 7),
-    attributes      {attributes}
+    attributes      {attributes},
+    actor           LowCardinality(String),
+    actor_label     LowCardinality(String),
+    grants          LowCardinality(String),
+    ahead_ms        Int64
 )
 ENGINE = Memory

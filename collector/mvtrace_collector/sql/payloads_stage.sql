@@ -1,9 +1,12 @@
 -- Content counts if it names its request, its kind and its subject. What was captured about a subject
 -- before it was erased, and what belongs to an erased request, is not let in; nor what has expired.
+-- It was made when its request began, by the sender's clock less what that is ahead, and before it came.
 INSERT INTO stage_payloads
 SELECT
     project, received_ms, request_id, if(flaw = '', toYYYYMM(at), 0), subject, flaw,
-    erased.erased_at > at OR (project, request_id) IN (SELECT project, unhex(hex(request_id)) FROM {database}.erasures),
+    erased.erased_at >= made_at
+        OR (project, request_id) IN (SELECT project, unhex(hex(request_id)) FROM {database}.erasures WHERE reach = 'request')
+        OR (project, request_id, subject) IN (SELECT project, unhex(hex(request_id)), subject FROM {database}.erasures),
     at + toIntervalDay({retention_days:UInt16}) < now64(3, 'UTC') + toIntervalHour(1),
     erased.erased_at, erased.erased_by, erased.reason, said
 FROM
@@ -14,6 +17,7 @@ FROM
         if(match(said.request_id, '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'), unhex(replaceAll(said.request_id, '-', '')), '') AS request_id,
         reinterpretAsUInt64(reverse(substring(request_id, 1, 6))) AS id_ms,
         fromUnixTimestamp64Milli(toInt64(least(id_ms, received_ms + 86400000)), 'UTC') AS at,
+        fromUnixTimestamp64Milli(least(toInt64(least(id_ms, received_ms + 86400000)) - ahead_ms, toInt64(received_ms)), 'UTC') AS made_at,
         said.subject AS subject,
         multiIf(
             body_kind != 's' OR NOT isValidJSON(body) OR JSONType(body) != 'Object', 'the body is no JSON object',

@@ -1,4 +1,4 @@
--- What else a request is called, by its own record; of an erased one not what the application called it.
+-- What else a request is called, by its own record; an erased one has its trace id alone.
 INSERT INTO {database}.request_aliases (project, alias_hash, kind, alias, request_id, received_at)
 SETTINGS {insert_settings}
 SELECT project, sipHash64(alias), kind, alias, request_id, fromUnixTimestamp64Milli(toInt64(min(received_ms)), 'UTC')
@@ -16,5 +16,5 @@ FROM
     WHERE row IN (SELECT row FROM stage_verdicts WHERE problem = '') AND month IN {months:Array(UInt32)}
 )
 WHERE kind != '' AND alias != '' AND (kind != 'trace_id' OR match(alias, '^[0-9a-f]{32}$'))
-    AND (kind IN ('trace_id', 'response_id', 'x-request-id') OR (project, request_id) NOT IN (SELECT project, request_id FROM {database}.erasures))
+    AND (kind = 'trace_id' OR (project, request_id) NOT IN (SELECT project, request_id FROM {database}.erasures WHERE reach != 'subject'))
 GROUP BY project, kind, alias, request_id

@@ -9,11 +9,11 @@ WITH
 SELECT
     project, received_ms, seq, row, body, digest, request_id, producer_id, revision,
     if(flaw = '', toYYYYMM(fromUnixTimestamp64Milli(toInt64(id_ms), 'UTC')), 0) AS month,
-    flaw, parsed
+    flaw, fromUnixTimestamp64Milli(least(toInt64(least(id_ms, received_ms + 86400000)) - ahead_ms, toInt64(received_ms)), 'UTC'), parsed
 FROM
 (
     SELECT
-        project, received_ms, seq, row, body, parsed,
+        project, received_ms, ahead_ms, seq, row, body, parsed,
         unhex(hex(SHA256(concat('mvtrace.record/1\n', body)))) AS digest,
         ifNull(parsed.request_id, '') AS id_text,
         ifNull(parsed.producer_id, '') AS producer_text,

@@ -12,6 +12,7 @@ CREATE OR REPLACE TEMPORARY TABLE stage_records
     revision    UInt64,
     month       UInt32,
     flaw        String,
+    made_at     DateTime64(3, 'UTC'),
     parsed      {record}
 )
 ENGINE = Memory

@@ -14,11 +14,13 @@ SETTINGS {insert_settings}, query_plan_enable_optimizations = 0
 WITH
     (SELECT groupArray(raw) FROM stage_values) AS nested_raws,
     (SELECT groupArray(json) FROM stage_values) AS nested_texts,
+    d -> transform(toString(d), ['nan', 'inf', '-inf'], ['{"$double":"NaN"}', '{"$double":"Infinity"}', '{"$double":"-Infinity"}'],
+        replaceRegexpOne(toString(d), '^(-?[0-9]+)$', '\\1.0')) AS double_text,
+    (values, k, t) -> arrayFilter((v, one, type) -> type = 'content' AND has({digested_keys:Array(String)}, one), values, k, t) AS digested,
     v -> multiIf(
         v.value = 's', toJSONString(v.string_value),
         v.value = 'i', toString(v.int_value),
-        v.value = 'd', transform(toString(v.double_value), ['nan', 'inf', '-inf'], ['{"$double":"NaN"}', '{"$double":"Infinity"}', '{"$double":"-Infinity"}'],
-            replaceRegexpOne(toString(v.double_value), '^(-?[0-9]+)$', '\\1.0')),
+        v.value = 'd', double_text(v.double_value),
         v.value = 'b', if(v.bool_value, 'true', 'false'),
         v.value = 'y', concat('{"$bytes":"', base64Encode(v.bytes_value), '"}'),
         v.value = '', 'null',
@@ -86,10 +88,12 @@ SELECT
         if(arrayExists(e -> e.time_unix_nano < earliest OR e.time_unix_nano > latest, span_events), 'event-time-clamped', ''),
         if(replaceAll(claimed, '-', '') NOT IN ('', lower(hex(request_id))), 'claimed-id-ignored', '')]) AS flags,
     fromUnixTimestamp64Milli(toInt64(received_ms), 'UTC') AS received_at,
-    if(empty({digest_key:String}), CAST(map(), 'Map(LowCardinality(String), String)'), mapFromArrays(
-        arrayFilter((k, t, kind) -> t = 'content' AND kind = 's' AND has({digested_keys:Array(String)}, k), keys, types, kinds),
-        arrayMap(v -> concat({digest_prefix:String}, lower(hex(HMAC('sha256', v, {digest_key:String})))),
-            arrayFilter((v, k, t, kind) -> t = 'content' AND kind = 's' AND has({digested_keys:Array(String)}, k), strings, keys, types, kinds)))) AS content_digests
+    mapFromArrays(
+        arrayFilter((k, t) -> t = 'content' AND has({digested_keys:Array(String)}, k), keys, types),
+        arrayMap((kind, s, i, d, b, other) -> concat({digest_prefix:String}, lower(hex(HMAC('sha256', multiIf(
+                kind = 's', s, kind = 'i', toString(i), kind = 'd', double_text(d), kind = 'b', if(b, 'true', 'false'),
+                kind = 'y', concat('{"$bytes":"', base64Encode(other), '"}'), kind = '', 'null', transform(concat(toString(kind), other), nested_raws, nested_texts, 'null')), digest_key)))),
+            digested(kinds, keys, types), digested(strings, keys, types), digested(ints, keys, types), digested(doubles, keys, types), digested(bools, keys, types), digested(others, keys, types))) AS content_digests
 FROM
 (
     SELECT

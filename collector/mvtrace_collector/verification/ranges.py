@@ -293,6 +293,8 @@ FROM
     UNION ALL
     SELECT project, 'response_id', assumeNotNull(response_id), request_id, received_at
     FROM spans WHERE {WITHIN} AND response_id IS NOT NULL AND response_id != ''
+        AND (project, request_id) NOT IN
+        (SELECT project, request_id FROM erasures WHERE reach != 'subject')
     UNION ALL
     SELECT project, 'trace_id', lower(hex(trace_id)), request_id, received_at
     FROM events WHERE {WITHIN} AND trace_id != toFixedString('', 16)

@@ -1,4 +1,5 @@
--- The requests that one called; they started while it ran, so their ids are a narrow range of the key.
+-- The requests that one called later than right after its start; they started while it ran, so their
+-- ids are a range of the key.
 SELECT
     request_id,
     toUnixTimestamp64Nano(started_at) AS started,

@@ -12,3 +12,17 @@ UNION ALL
     WHERE project = {project:String}
     LIMIT 1
 )
+UNION ALL
+(
+    SELECT 'deployments' AS name
+    FROM deployments
+    WHERE project = {project:String}
+    LIMIT 1
+)
+UNION ALL
+(
+    SELECT 'scores' AS name
+    FROM scores
+    WHERE project = {project:String}
+    LIMIT 1
+)

@@ -131,6 +131,114 @@ def test_sizes() -> None:
     assert phone_size("12-34") == 0
 
 
+BASE64 = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC+/ab=="
+ARMOUR = f"Version: GnuPG v2\n\n{BASE64}\n{BASE64}\n=abcd"
+KINDS = [
+    "PRIVATE KEY",
+    "RSA PRIVATE KEY",
+    "EC PRIVATE KEY",
+    "DSA PRIVATE KEY",
+    "OPENSSH PRIVATE KEY",
+    "ENCRYPTED PRIVATE KEY",
+    "PGP PRIVATE KEY BLOCK",
+]
+
+
+@pytest.mark.parametrize("line", ["\n", "\r\n", "\\n", "\\r\\n", "\\\\n"])
+@pytest.mark.parametrize("is_whole", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_private_key_is_found_in_every_form(kind: str, line: str, *, is_whole: bool) -> None:
+    """
+    A private key of any kind is gone, whatever ends its lines, also where its end was cut off; what
+    stands around it stays.
+    """
+    body = ARMOUR if "PGP" in kind else f"DEK-Info: AES-256-CBC,AB12\n\n{BASE64}\n{BASE64}"
+    end = f"\n-----END {kind}-----" if is_whole else ""
+    text = f"-----BEGIN {kind}-----\n{body}{end}".replace("\n", line)
+
+    redacted = ALL.redact(f"use this: {text}")
+
+    assert redacted.counts == {"private-key": 1}
+    assert BASE64 not in redacted.text
+    assert redacted.text.startswith("use this: [private-key]")
+    if is_whole:
+        assert redacted.text == "use this: [private-key]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            f"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nComment: x\n{BASE64}\n"
+            "---- END SSH2 ENCRYPTED PRIVATE KEY ----"
+        ),
+        (
+            f"PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\n{BASE64}\n"
+            f"Private-MAC: {'ab' * 32}"
+        ),
+    ],
+)
+def test_private_keys_that_are_no_pem_are_found(text: str) -> None:
+    """
+    The forms of SSH2 and PuTTY go too.
+    """
+    assert ALL.redact(f"a {text} z") == ("a [private-key] z", {"private-key": 1})
+
+
+def test_public_parts_and_questions_stay() -> None:
+    """
+    A certificate, a public key and a question about private keys are no secrets.
+    """
+    text = (
+        f"-----BEGIN CERTIFICATE-----\n{BASE64}\n-----END CERTIFICATE-----\n"
+        f"-----BEGIN PUBLIC KEY-----\n{BASE64}\n-----END PUBLIC KEY-----\n"
+        "what does -----BEGIN PRIVATE KEY----- mean?"
+    )
+
+    assert ALL.redact(text) == (text, {})
+
+
+HEADER = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9"
+
+
+@pytest.mark.parametrize(
+    ("secret", "rule"),
+    [
+        (f"{HEADER}.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl-_", "api-key"),
+        (f"{HEADER}..aXYtaXYtaXY.Y2lwaGVydGV4dA.dGFn", "api-key"),
+        ("eyJ" + "h" * 3000 + ".eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln", "api-key"),
+        ("ya29.a0AfH6SMBx-abcdefghijklmnop", "api-key"),
+        ("hvs.CAESIJabcdefghijklmnopqrst", "api-key"),
+        ("dop_v1_" + "a1" * 32, "api-key"),
+        ("dapi" + "0f" * 16, "api-key"),
+        ("whsec_abcdefghijklmnop1234", "api-key"),
+        ("AGE-SECRET-KEY-1" + "QPZRY9X8" * 7, "api-key"),
+        ("k" * 86 + "==", "api-key"),
+    ],
+    ids=lambda value: value[:16],
+)
+def test_tokens_and_cloud_keys_are_found(secret: str, rule: str) -> None:
+    """
+    Tokens of either form and the keys of the usual clouds go by their shape.
+    """
+    assert ALL.redact(f"use {secret} now") == (f"use [{rule}] now", {rule: 1})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["aws_secret_access_key", "AWS_SECRET_ACCESS_KEY", "AccountKey", "SharedAccessKey", "db_password",
+     "CLIENT-SECRET", "sas_token", "MY_APP_API_KEY"],
+)  # fmt: skip
+def test_named_secrets_are_found_behind_any_prefix(name: str) -> None:
+    """
+    What is called a secret goes, whatever its name begins with.
+    """
+    assert ALL.redact(f"set {name}=wJalrXUtnFEMI/K7MDENG; go") == (
+        f"set {name}=[secret-value]; go",
+        {"secret-value": 1},
+    )
+
+
 HOSTILE = [
     "a" * 200_000,
     "1 " * 100_000,
@@ -148,6 +256,15 @@ HOSTILE = [
     "Proxy_" * 33_000,
     "-eyJ" * 50_000,
     "-eyJaaaaaaaa." * 15_000,
+    "-----BEGIN PRIVATE KEY-----\n" + "-a" * 100_000,
+    ("-----BEGIN PRIVATE KEY-----" + "A" * 15 + " ") * 4_500,
+    "-----BEGIN PRIVATE KEY-----" + "\\" * 200_000,
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----" + "a: b\n" * 40_000,
+    "PuTTY-User-Key-File-2: " * 9_000,
+    ("PuTTY-User-Key-File-2:" + "x" * 1_000) * 200,
+    "A_" * 100_000,
+    "a-secret" * 25_000,
+    "k" * 86 * 2_300,
 ]
 
 

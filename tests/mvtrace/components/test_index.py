@@ -225,8 +225,9 @@ def test_object_that_is_no_index(source: object) -> None:
     kind = f"{type(source).__module__}.{type(source).__qualname__}"
     assert str(caught.value) == f"Component index 'docs': no adapter fits a {kind}."
     assert caught.value.hint == (
-        "Give a usearch or faiss index, a dict, list or NumPy array, a path, or an object "
-        "with the methods of mvtrace.components.IndexSource."
+        "Give an index, table or synchronous client of a known library, with collection=… "
+        "where it has several; a dict, list or NumPy array, a path, or an object with the methods "
+        "of mvtrace.components.IndexSource."
     )
 
 

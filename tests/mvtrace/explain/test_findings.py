@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from decided import a_deployment
 from story import (
     PRODUCER,
     REINDEXED,
@@ -39,7 +40,7 @@ from mvtrace.explain.evidence import (
 from mvtrace.explain.explainer import explain
 from mvtrace.explain.explanation import Finding, short
 from mvtrace.explain.gaps import Gap, ProducerEnd
-from mvtrace.records import CaptureReport, Drift, ObservedComponent
+from mvtrace.records import CaptureReport, Drift, ObservedComponent, RequestRecord
 
 CUT_OFF = ProducerEnd(producer_id=PRODUCER, state="orphaned", ended_at=START_MS + 1000)
 GAP = Gap(
@@ -52,6 +53,7 @@ GAP = Gap(
     started_after=START_MS,
     started_before=START_MS + 1000,
 )
+CALLED_BACK = RequestHead(request_id=request_id(50), started_at=1, parent_request_id=request_id(0))
 PROMPT = SYSTEM.part("prompt/answer")
 OTHER = request_id(50)
 VERSION = short(SYSTEM.version)
@@ -60,6 +62,11 @@ VERSION = short(SYSTEM.version)
 def found(code: str, given: Evidence) -> Finding:
     [finding] = [one for one in explain(given).findings if one.code == code]
     return finding
+
+
+def deployed(version: str, one: RequestRecord) -> Evidence:
+    """Evidence of a request that began right after *version* was deployed."""
+    return replace(evidence(one), deployments=(a_deployment(version, one.started_at - 1),))
 
 
 def without_record(**changes: object) -> Evidence:
@@ -90,6 +97,13 @@ def origin(*, is_stored: bool) -> Evidence:
 def undeclared() -> Evidence:
     facts = ObservedComponent(kind="guardrail", name="pii", digest=REINDEXED.digest)
     return evidence(record(observed=(facts,)))
+
+
+def unlike(what: str) -> Evidence:
+    """Evidence of a version that nobody declared, with a slot that is not what it was."""
+    seen, before = PROMPT.digest, "sha256:" + "0" * 64
+    drift = Drift(kind="prompt", name="answer", what=what, expected=before, observed=seen)
+    return evidence(record(composite_basis="observed", drift=(drift,)))
 
 
 def quarantined(subject: str, reason: str) -> Evidence:
@@ -246,6 +260,10 @@ CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
         lambda: evidence(payloads=(KEPT, replace(KEPT, kind="generation/answer//output"))),
         "2 texts of this request kept, redacted; taken out: email 4, iban 2.",
     ),
+    "content_expired": (
+        lambda: evidence(content_expired=True),
+        "Its texts have expired: they were kept for a time, and none is any more.",
+    ),
     "content_erased": (
         lambda: evidence(erasures=(ERASED,)),
         (
@@ -287,6 +305,45 @@ CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
     "child_requests": (
         lambda: evidence(children=(RequestHead(request_id=OTHER, started_at=1),)),
         f"Called 1 other request: {OTHER}.",
+    ),
+    "request_cycle": (
+        lambda: evidence(record(parent_request_id=OTHER), parent=CALLED_BACK),
+        "Records contradict each other: "
+        + ", called by ".join((request_id(0), OTHER, request_id(0)))
+        + ".",
+    ),
+    "state_changed": (
+        lambda: unlike("changed"),
+        (
+            f"prompt answer: it is {short(PROMPT.digest)} since this request; until then it was "
+            "sha256:000000000000."
+        ),
+    ),
+    "slot_volatile": (
+        lambda: unlike("volatile"),
+        "prompt answer: it differs from request to request, so it is in no version.",
+    ),
+    "composite_observed": (
+        lambda: evidence(record(composite_basis="observed")),
+        f"Version {VERSION} was made of what requests met: no composite is declared.",
+    ),
+    "composite_deployed": (
+        lambda: deployed(SYSTEM.version, record(composite_version=None)),
+        (
+            "Nothing of this request names a version; what is shown is what was deployed when it "
+            f"began (deploy of {VERSION} on 2026-08-22T11:02:07.122999Z by key)."
+        ),
+    ),
+    "deployed": (
+        lambda: deployed(SYSTEM.version, record()),
+        f"It ran what was deployed: deploy of {VERSION} on 2026-08-22T11:02:07.122999Z by key.",
+    ),
+    "deployment_differs": (
+        lambda: deployed(SECOND.version, record()),
+        (
+            f"It ran version {VERSION}, which was not deployed then (deploy of "
+            f"{short(SECOND.version)} on 2026-08-22T11:02:07.122999Z by key)."
+        ),
     ),
     "cache_origin": (
         lambda: origin(is_stored=True),

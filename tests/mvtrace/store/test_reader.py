@@ -31,8 +31,9 @@ from mvtrace.errors import (
 from mvtrace.explain.explainer import explain
 from mvtrace.store import Store
 from mvtrace.store.filters import RequestFilter
-from mvtrace.store.gathering import MAX_SPANS, hexadecimal
+from mvtrace.store.gathering import MAX_SPANS
 from mvtrace.store.reader import Reader
+from mvtrace.store.request_ids import hexadecimal
 from mvtrace.store.siphash import siphash64
 from mvtrace.store.statements import FOLDER, statement
 

@@ -1,0 +1,209 @@
+"""Which decisions may be stored, decided by the key they came under and by what served before.
+
+In: the decisions of a segment in the order in which they came, and the deployments the store has.
+Out: one row each for ``stage_decisions``, with the problem of those that go to quarantine. A
+deployment that expects a version is taken only if that one served just before it.
+
+Law: loaded again in the same order, whatever part of them the store still has, all decisions get
+the answers they had. So each is judged by what was received no later than itself, and takes effect
+before it; what the store learned since is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+import orjson
+
+from mvtrace.registry.deployments import Decision, Deployment, Order, serving_before
+from mvtrace.semconv import EVENT_DEPLOYMENT
+
+GOVERN: Final = "govern"
+NOT_PERMITTED: Final = "not-permitted"
+"""Reason in ``quarantine`` of what a key decided that may decide nothing."""
+LOST_RACE: Final = "lost-race"
+"""Of what expected another version to serve than did."""
+NOT_A_DECISION: Final = "not-a-decision"
+_EARLIEST_NS: Final = 1_577_836_800_000_000_000
+_MILLISECOND: Final = 1_000_000
+_SHOWN: Final = 12
+
+Target = tuple[str, str, str]
+"""Project, service, environment."""
+
+
+class Sent(NamedTuple):
+    """One decision of the segment (decisions_survey.sql)."""
+
+    project: str
+    received_ms: int
+    seq: int
+    name: str
+    time_ns: int
+    body: str
+    is_text: bool
+    actor: str
+    actor_label: str
+    grants: str
+
+
+class Stored(NamedTuple):
+    """One deployment of the store (decisions_known.sql)."""
+
+    project: str
+    at: int
+    seq: int
+    event: str
+    actor: str
+    actor_label: str
+    body: str
+    received_ms: int
+
+
+class Judged(NamedTuple):
+    """One row of ``stage_decisions``."""
+
+    project: str
+    name: str
+    event_id: bytes
+    at_ns: int
+    seq: int
+    received_ms: int
+    actor: str
+    actor_label: str
+    body: str
+    problem: str
+    is_new: bool
+    service: str = ""
+    environment: str = ""
+    action: str = ""
+    composite: str = ""
+    share: float = 0.0
+    claimed_actor: str = ""
+    reason: str = ""
+
+
+def judge(sent: Iterable[Sent], stored: Iterable[Stored]) -> Iterator[Judged]:
+    """Yield a row for each decision of *sent*, in its order."""
+    history: defaultdict[Target, list[Deployment]] = defaultdict(list)
+    known: set[str] = set()
+    for held in stored:
+        one = deployment_of(held)
+        history[held.project, one.decision.service, one.decision.environment].append(one)
+        known.add(one.event_id)
+    for decision in sent:
+        judged = _judged(decision, history, known)
+        known.add(judged.event_id.hex())
+        yield judged
+
+
+def deployment_of(held: Stored) -> Deployment:
+    """Return a stored row as the deployment it is."""
+    return Deployment(
+        event_id=held.event.lower(),
+        decision=Decision.from_bytes(held.body),
+        at=held.at,
+        actor=held.actor,
+        actor_label=held.actor_label,
+        received_at=held.received_ms * _MILLISECOND,
+        seq=held.seq,
+    )
+
+
+def event_id_of(project: str, name: str, actor: str, at_ns: int, body: str) -> bytes:
+    """Return the identity of a decision: what was decided, when, where and by whose key."""
+    said = f"{name}/1\n{project}\n{actor}\n{at_ns}\n{body}"
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def _judged(sent: Sent, history: dict[Target, list[Deployment]], known: set[str]) -> Judged:
+    decision, problem = _read(sent)
+    said_ns = decision.at if decision and decision.at is not None else sent.time_ns
+    at_ns = said_ns or sent.received_ms * _MILLISECOND
+    event_id = event_id_of(sent.project, sent.name, sent.actor, at_ns, sent.body)
+    is_new = event_id.hex() not in known
+    if not problem and at_ns < _EARLIEST_NS:
+        problem = f"{NOT_A_DECISION}: its time cannot be"
+    # It was received within the millisecond that received_ms names the start of.
+    at_ns = max(0, min(at_ns, (sent.received_ms + 1) * _MILLISECOND - 1))
+    if decision and not problem:
+        target = (sent.project, decision.service, decision.environment)
+        place = Order(at_ns, sent.seq, event_id.hex())
+        arrived = (sent.received_ms * _MILLISECOND, sent.seq)
+        known_then = [one for one in history[target] if (one.received_at, one.seq) <= arrived]
+        problem = _lost_race(decision, known_then, place) if is_new else ""
+        if not problem and is_new:
+            history[target].append(_deployment(decision, place, sent))
+    facts = _columns(decision) if decision and not problem else {}
+    return Judged(
+        project=sent.project,
+        name=sent.name,
+        event_id=event_id,
+        at_ns=at_ns,
+        seq=sent.seq,
+        received_ms=sent.received_ms,
+        actor=sent.actor,
+        actor_label=sent.actor_label,
+        body=sent.body,
+        problem=problem,
+        is_new=is_new and not problem,
+        **facts,  # type: ignore[arg-type]  # texts, and a share
+    )
+
+
+def _read(sent: Sent) -> tuple[Decision | None, str]:
+    """Return the deployment that was decided, if it is one, and why it may not be stored."""
+    if GOVERN not in sent.grants.split():
+        whose = f"key {sent.actor}" if sent.actor else "its sender"
+        return None, f"{NOT_PERMITTED}: {whose} has not the scope {GOVERN}"
+    try:
+        if not sent.is_text:
+            raise ValueError("the body is no text")  # noqa: TRY301 (one way out)
+        if sent.name == EVENT_DEPLOYMENT:
+            return Decision.from_bytes(sent.body), ""
+        said = orjson.loads(sent.body)
+        if not isinstance(said, dict) or type(said.get("schema_version")) is not int:
+            raise ValueError("schema_version is missing")  # noqa: TRY301
+    except ValueError as error:
+        return None, f"{NOT_A_DECISION}: {error}"
+    return None, ""
+
+
+def _lost_race(decision: Decision, history: Iterable[Deployment], place: Order) -> str:
+    """Return what served instead of the version that *decision* expects; nothing where it did."""
+    if decision.expect is None:
+        return ""
+    serving = serving_before(history, place)
+    if serving.version == decision.expect:
+        return ""
+    found = "nothing was deployed"
+    if serving.stable is not None:
+        found = f"{serving.stable.composite[:_SHOWN]} serves, decided by {serving.stable.by}"
+    return f"{LOST_RACE}: {decision.expect[:_SHOWN]} was expected to serve, but {found}"
+
+
+def _deployment(decision: Decision, place: Order, sent: Sent) -> Deployment:
+    return Deployment(
+        event_id=place.event_id,
+        decision=decision,
+        at=place.at,
+        actor=sent.actor,
+        actor_label=sent.actor_label,
+        received_at=sent.received_ms * _MILLISECOND,
+        seq=place.seq,
+    )
+
+
+def _columns(decision: Decision) -> dict[str, str | float]:
+    return {
+        "service": decision.service,
+        "environment": decision.environment,
+        "action": decision.action,
+        "composite": decision.composite,
+        "share": decision.share,
+        "claimed_actor": decision.claimed_actor,
+        "reason": decision.reason,
+    }

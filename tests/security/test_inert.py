@@ -1,0 +1,313 @@
+"""Whatever strangers send, what a command prints does nothing but show itself.
+
+A real collector holds hostile texts in every field that others choose; each command of the command
+line that shows stored data is run, in each of its forms, and every byte of its output is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import logging
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from isolation import COMMANDS
+from processes import Running, collector
+from stored import Filler, new_store
+from story import REINDEXED, SYSTEM, calls, decision, record, request_id, snapshot
+
+from mvtrace.cli.inert import inert, inert_csv, inert_lines, json_text, markdown_text
+from mvtrace.errors import AmbiguousIdError
+from mvtrace.records import Alias, RetrievedDocument
+from mvtrace_collector.logs import JsonLines, TextLines
+
+LIVE = {
+    "colour": "a\x1b[31mred\x1b[0m",
+    "clear": "a\x1b[2J\x1b[H\x1bc",
+    "title": "a\x1b]0;owned\x07b",
+    "link": "a\x1b]8;;http://e.vil\x1b\\click\x1b]8;;\x1b\\",
+    "c1": "a\x9b31m\x9d8;;x\x9c",
+    "bidi": "a\u202egpj.exe\u2066\u2069",
+    "hidden": "a\u200b\u200d\u3164\u034f\ufeff\U000e0041",
+    "lines": "a\nhint: run this\r\nerror: no\u2028x\u2029y\x85z",
+    "markup": "[bold red]a[/] [link=http://e.vil]x[/link]",
+    "markdown": "# a\n- [x](http://e.vil) ![i](http://e.vil/i.png) <img src=x onerror=y> @you www.e.vil",
+    "table": "a | b || c \\| d ` e",
+    "html": "</script><script>alert(1)</script><!-- &lt;",
+    "formula": "=cmd|'/c calc'!A1",
+    "plus": "+1+cmd",
+    "minus": "-2+3+cmd",
+    "at": "@SUM(1)",
+    "tab": "\t=1+1",
+    "return": "\r=1+1",
+    "wide": "\uff1d1+1",
+    "nul": "a\0b",
+    "long": "x" * 100_000,
+}
+ALL = " ".join(text for name, text in LIVE.items() if name != "long")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+SHOWING = (
+    *("explain", "find", "gaps", "sql", "status", "verify", "content", "keys list", "keys create"),
+    *("keys revoke", "access", "deployments"),
+)
+WITHOUT_DATA = {
+    "collector", "demo", "migrate", "proxy", "sbom", "version", "watch", "erase",
+}  # fmt: skip
+"""Commands that print nothing which others chose: their own words, and counts."""
+DECIDING = {"deploy", "promote", "revert", "rollback", "scores import", "keys rotate"}
+"""Commands that change something, and print what they were given; they print through listing.write,
+which is tested as such."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which each request has one hostile text in all its fields."""
+    made = tmp_path_factory.mktemp("inert")
+    with new_store(f"chdb://{made / 'store'}") as store:
+        fill = Filler(store)
+        labelled = tuple(replace(part, label=ALL) for part in SYSTEM.parts)
+        fill.system(replace(SYSTEM, name=ALL, parts=labelled))
+        for number, text in enumerate(LIVE.values()):
+            fill.request(hostile(number, text))
+            fill.quarantine(request_id(number), text[:200], text)
+        fill.content_of(request_id(0), subject=ALL[:50])
+        fill.gap(service=ALL)
+    return made
+
+
+def hostile(number: int, text: str) -> object:
+    shot = snapshot(
+        REINDEXED.digest, text, documents=(RetrievedDocument(id=text, score=1.0),), metric=text
+    )
+    return record(
+        number,
+        service=text,
+        environment=text,
+        route=f"/{text}",
+        method=text[:40],
+        arm=text,
+        conversation_id=text,
+        error_type=text,
+        outcome="error",
+        aliases=(
+            Alias(kind="x-request-id", value="shared"),
+            Alias(kind="x-request-id", value=text),
+        ),
+        calls=calls(number, model_served=text, finish_reason=text, response_id=text, provider=text),
+        router_decisions=(decision(chosen=text, reason=text, fallbacks=(text,)),),
+        index_snapshots=(shot,),
+    )
+
+
+@pytest.fixture(scope="module")
+def running(folder: Path) -> Iterator[Running]:
+    with collector(folder) as one:
+        yield one
+
+
+def spool_in(folder: Path) -> Path:
+    """Return a spool folder with names and an answer that a stranger chose."""
+    spool = folder / "spool\x1b[2J\u202e"
+    for name in ("00000000-0000-7000-8000-000000000001", "\x1b]0;x\x07", "=1+1"):
+        (spool / name).mkdir(parents=True, exist_ok=True)
+        (spool / name / "answer").write_text(json.dumps({"verdict": ALL, "at": 1, "text": ALL}))
+        (spool / name / "00000001.seg").write_bytes(ALL.encode())
+    return spool
+
+
+def commands(folder: Path) -> dict[str, list[list[str]]]:
+    """Return, for each command that shows stored data, how it is asked."""
+    texts = [["--json"], []]
+    sql = "SELECT service, route, arm, record, -1 AS n FROM requests"
+    return {
+        "explain": [
+            [request_id(number), "--wait", "0", "--format", form]
+            for number in range(len(LIVE))
+            for form in ("text", "markdown", "json")
+        ]
+        + [["shared", "--wait", "0"], ["\x1b[2J", "--wait", "0"]],
+        "find": [*texts, ["--service", ALL.replace("\0", "")], ["--route", "\x1b[2J"]],
+        "gaps": texts,
+        "sql": [
+            *([sql, "--format", form] for form in ("table", "csv", "json")),
+            ["SELECT labels, name FROM composites", "--format", "csv", "--header"],
+            ["SELECT service AS `=1+1` FROM requests", "--format", "csv", "--header"],
+            ["SELECT * FROM quarantine FORMAT CSVWithNames"],
+            ["SELECT \x1b[2J"],
+        ],
+        "status": [
+            ["--spool", str(spool_in(folder))],
+            ["--spool", str(spool_in(folder)), "--json"],
+        ],
+        "verify": texts,
+        "content": [[request_id(0)], [request_id(0), "--json"], [ALL.replace("\0", "")]],
+        "keys list": texts,
+        "keys create": [
+            ["--scope", "read", "--project", "\x1b[2J", "--label", ALL.replace("\0", "")]
+        ],
+        "keys revoke": [["\x1b[2J"]],
+        "access": texts,
+        "deployments": texts,
+    }
+
+
+def written(running: Running, name: str, arguments: list[str]) -> tuple[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "mvtrace", *name.split(), *arguments, "--url", running.url],
+        capture_output=True, check=False, timeout=120,
+        env={key: value for key, value in os.environ.items() if not key.startswith("MVTRACE_")},
+    )  # fmt: skip
+    assert b"Traceback" not in done.stderr, done.stderr[-2000:]
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def check_shows_only(text: str) -> None:
+    """Assert that no sign of *text* does anything, and no line of it is a stranger's."""
+    for line in text.split("\n"):
+        assert line.isprintable(), ascii(line[:300])
+        assert not line.startswith(("hint: run", "error: no", "- [x]")), line
+    assert not re.search("[\u3164\u034f]", text)
+
+
+def test_every_command_is_looked_at(tmp_path: Path) -> None:
+    """
+    Each command is run below, or is listed as one that shows nothing which others chose.
+    """
+    looked_at = set(commands(tmp_path))
+
+    assert looked_at == {*SHOWING}
+    assert COMMANDS.keys() - looked_at - WITHOUT_DATA - DECIDING == set()
+    assert not looked_at & (WITHOUT_DATA | DECIDING)
+
+
+@pytest.mark.parametrize("name", SHOWING)
+def test_output_shows_and_does_nothing(running: Running, folder: Path, name: str) -> None:
+    """
+    No control, no bidirectional or hidden sign and no forged line is in what a command writes.
+    """
+    for arguments in commands(folder)[name]:
+        output, errors = written(running, name, arguments)
+        assert output or errors
+        is_csv = "csv" in arguments or "CSVWithNames" in " ".join(arguments)
+        check_shows_only(errors)
+        if is_csv:
+            check_csv(output)
+            continue
+        check_shows_only(output)
+        if "markdown" in arguments:
+            check_markdown(output)
+        if "--json" in arguments or "json" in arguments:
+            assert json.loads(output) is not None
+            assert "<" not in output
+
+
+def check_csv(text: str) -> None:
+    csv.field_size_limit(1 << 24)  # a record with a long text in each of its fields is one cell
+    rows = list(csv.reader(io.StringIO(text)))
+    cells = [cell for row in rows for cell in row]
+    assert len(cells) > 1
+    assert [cell for cell in cells if cell.startswith(FORMULAS) and not is_number(cell)] == []
+
+
+def is_number(text: str) -> bool:
+    return re.fullmatch(r"-?\d+(\.\d+)?", text) is not None
+
+
+def check_markdown(text: str) -> None:
+    assert not re.search(r"(?<!\\)[<`]|\]\(|(?<!\\)\]\(|@\w|[^\\]:/|www\.", text)
+    assert not re.search(r"^(#|[-+*] [-+*#]|\d+\.)\s", text.replace("### ", "", 1), re.MULTILINE)
+
+
+def test_exact_csv_is_the_engines(running: Running) -> None:
+    """
+    With --exact the texts of a CSV are those that are stored.
+    """
+    asked = ["SELECT service FROM requests WHERE service LIKE '=cmd%'", "--format", "csv"]
+
+    assert written(running, "sql", asked)[0] == "\"'=cmd|'/c calc'!A1\"\n"
+    assert written(running, "sql", [*asked, "--exact"])[0] == "\"=cmd|'/c calc'!A1\"\n"
+
+
+def test_a_terminal_gets_bytes_of_any_format_inert(running: Running) -> None:
+    """
+    Also a result in a format that the statement names is shown line by line, where it is a terminal.
+    """
+    parent, child = pty.openpty()
+    sql = "SELECT service FROM requests WHERE service != '' AND length(service) < 1000 FORMAT TSV"
+    done = subprocess.Popen(
+        [sys.executable, "-m", "mvtrace", "sql", sql, "--url", running.url],
+        stdout=child, stderr=child,
+    )  # fmt: skip
+    os.close(child)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that nobody writes any more
+        while part := os.read(parent, 65536):
+            shown += part
+    os.close(parent)
+    done.wait(60)
+
+    check_shows_only(shown.decode().replace("\r\n", "\n"))
+    assert b"\\x1b" in shown
+
+
+@pytest.mark.parametrize("text", LIVE.values(), ids=list(LIVE))
+def test_each_text_by_each_way(text: str) -> None:
+    """
+    One text after another: as a cell, in Markdown, in JSON, in CSV, in a log line, in an error.
+    """
+    check_shows_only(inert(text))
+    assert "\n" not in inert(text)
+    check_markdown(f"- {markdown_text(text)}")
+    assert json.loads(json_text(text)) == text
+    assert "<" not in json_text(text)
+    check_shows_only(json_text([text], indent=None))
+    cell = '"' + text.replace('"', '""') + '"'
+    check_shows_only(inert(inert_csv(cell.encode()).decode()))
+    [[shown]] = csv.reader(io.StringIO(inert_csv(cell.encode()).decode(), newline=""))
+    assert not shown.startswith(FORMULAS)
+    assert shown.removeprefix("'") == text
+    listed = AmbiguousIdError("x", [text], total=1).message.split("\n")
+    assert len(listed) == 2
+
+
+@pytest.mark.parametrize("form", [JsonLines, TextLines])
+@pytest.mark.parametrize("text", LIVE.values(), ids=list(LIVE))
+def test_logs_are_lines(form: type[logging.Formatter], text: str) -> None:
+    """
+    A log line with a hostile text as message, argument and data is one line of printable signs.
+    """
+    one = logging.LogRecord("x", logging.WARNING, "f", 1, "Said %s", (text,), None)
+    other = logging.LogRecord("x", logging.WARNING, "f", 1, text.replace("%", ""), (), None)
+    one.mvtrace_data = {"service": text}
+
+    for entry in (one, other):
+        line = form().format(entry)
+        assert line.isprintable()
+        if form is JsonLines:
+            assert json.loads(line)["level"] == "warning"
+
+
+def test_what_a_command_forgets_is_caught_at_the_end() -> None:
+    """
+    What reaches stdout without having been made inert is made so there; our own colours stay.
+    """
+    assert inert_lines("a\x1b[2J\nb\u202e") == "a\\x1b[2J\nb\\u202e"
+    assert inert_lines("\x1b[1mhead\x1b[0m\na\x9b1m") == "\x1b[1mhead\x1b[0m\na\\x9b1m"
+    assert inert_lines("plain\ntext\n") == "plain\ntext\n"
+
+
+def test_numbers_of_a_csv_stay_numbers() -> None:
+    """
+    What is no text is left alone: a negative number is no formula.
+    """
+    assert inert_csv(b'-1,"-1","a ""=b""",""\n') == b'-1,"\'-1","a ""=b""",""\n'
