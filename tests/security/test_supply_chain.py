@@ -29,7 +29,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
     "requirements.lock": "dev",
     "requirements-llm.lock": "example-llm",
-    "requirements-stores.lock": "stores-dev",
     "requirements-fuzz.lock": "fuzz",
 }
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
