@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from mvtrace.resources import schema_root
-from mvtrace.version import __version__
 from mvtrace_collector.access import scopes_of
 from mvtrace_collector.openapi_routes import JSON, OPERATIONS, PROTOBUF, TEXT, Operation
 
+API_VERSION: Final = "1"
+"""Of the interface, not of the package: it changes where a client of the former would break."""
 SHARED_ERRORS: Final = (401, 403, 414, 421, 431)
 """What the guards before the routes may answer; 421 is for a name that is not this host's."""
 _PATH_PARAMETER: Final = re.compile(r"\{(\w+)\}")
@@ -59,7 +60,7 @@ def document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "mvtrace collector",
-            "version": __version__,
+            "version": API_VERSION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "http://127.0.0.1:4318"}],

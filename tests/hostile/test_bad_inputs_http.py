@@ -25,7 +25,7 @@ from attacked import (
     head,
 )
 
-LITTLE = 48.0
+LITTLE = 96.0
 """MiB that the loader may take meanwhile for the good requests of the tests themselves."""
 GOOD = a_trace()
 KIND = f"content-type: {PROTOBUF}"

@@ -28,7 +28,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 GOOD = a_trace()
 MILLION = 1_000_000
 IDS = message(1, b"\x01" * 16) + message(2, b"\x02" * 8)
-LITTLE = 64.0
+LITTLE = 128.0
 """MiB for what is refused, the loader's own work included."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from asgi import Conversation, websocket_scope
 from captured import Captured
+from obligations import wait_for
 from openai_wire import STREAM
 from raw_http import Connection, RawServer, named
 
@@ -86,7 +87,7 @@ def test_upstream_says_nothing(start_proxy: Callable[..., int], upstream: RawSer
     upstream.handle = handle
 
     assert refused(start_proxy(upstream.url, 0.3), GET) == (b"504", "upstream-timeout")
-    assert ended == [True]
+    wait_for(lambda: ended == [True], 10, "the connection to upstream stays open")
 
 
 def test_an_answer_that_breaks_off(captured: Captured, proxy: int, upstream: RawServer) -> None:
