@@ -156,7 +156,7 @@ def _read_frame(view: memoryview, position: int) -> tuple[Frame, int, int]:
                 raise TornError
             _check_body(view[head:after], view[after:end], crc)
             return Frame(values.get(3, 0), values.get(2, 0), batch), after, end
-        if number == _BATCH_FIELD:
+        if number == _BATCH_FIELD and is_bytes:
             batch = bytes(view[after : after + value])
         values[number] = value
         position = after + value if is_bytes else after
