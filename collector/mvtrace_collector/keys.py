@@ -34,7 +34,9 @@ OPEN: Final = "open"
 
 _ID_BYTES: Final = 6
 _SECRET_BYTES: Final = 32
-_TEXT: Final = re.compile(r"mvt_([0-9a-f]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
+_TEXT: Final = re.compile(r"mvt_([0-9a-f]{12})_([A-Za-z0-9_-]{42}[AEIMQUYcgkosw048])", re.ASCII)
+"""43 digits of 6 bits are 2 bits more than the secret has: those are 0 in the last digit. Any other
+last digit would be a second text of the same key."""
 _MAX_LABEL: Final = 120
 _NO_DIGEST: Final = hashlib.sha256(b"").digest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import string
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,9 @@ from mvtrace.store.migrations import migrate
 from mvtrace.store.opening import open_store
 from mvtrace_collector.keyring import KeyNotFoundError, Keyring
 from mvtrace_collector.keys import SCOPES, granted, parse
+
+DIGITS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+"""Of base64 as it stands in URLs, by value."""
 
 
 class Clock:
@@ -82,7 +86,9 @@ def test_store_keeps_no_secret(ring: Keyring, store: Store) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda text: text[:-1] + ("A" if text[-1] != "A" else "B"),
+        lambda text: text[:-2] + ("A" if text[-2] != "A" else "B") + text[-1],
+        lambda text: text[:-1] + ("A" if text[-1] != "A" else "E"),
+        lambda text: text[:-1] + DIGITS[DIGITS.index(text[-1]) + 1],
         lambda text: text.replace("mvt_", "mvt_0", 1),
         lambda text: text[:4] + "0" * 12 + text[16:],
         lambda text: text + "A" * 1_000_000,
@@ -90,7 +96,17 @@ def test_store_keeps_no_secret(ring: Keyring, store: Store) -> None:
         lambda text: "mvt_é" + text[5:],
         lambda _: "",
     ],
-    ids=["secret", "form", "unknown id", "1 MB", "newline", "unicode", "empty"],
+    ids=[
+        "secret",
+        "last digit",
+        "bits beyond it",
+        "form",
+        "unknown id",
+        "1 MB",
+        "newline",
+        "unicode",
+        "empty",
+    ],
 )
 def test_anything_else_is_nobody(ring: Keyring, spoil: object) -> None:
     """

@@ -141,7 +141,9 @@ def test_keys_made_rotated_revoked(closed: Closed) -> None:
     assert listed[0]["rows"] >= 3
     missed = everything[-1]
     assert (missed["outcome"], missed["asked"][:12]) == ("not-found", "hmac-sha256:")
-    assert not any(key.split("_", 2)[2] in json.dumps(everything) for key in (old, new, closed.admin))
+    assert not any(
+        key.split("_", 2)[2] in json.dumps(everything) for key in (old, new, closed.admin)
+    )
 
 
 def test_decisions_are_logged(closed: Closed) -> None:
