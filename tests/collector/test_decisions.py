@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 
 from mvtrace.otlp import LogEvent
 from mvtrace.registry.deployments import Action, Decision, event_of, serving_at
-from mvtrace.store import Store, migrate, open_store
+from mvtrace.store import Store
 from mvtrace.store.deployments import Deployments
 from mvtrace.store.statements import Statements
 from mvtrace_collector import decisions
@@ -22,21 +21,6 @@ from mvtrace_collector.segments import Sender
 
 A, B, C = (digit * 64 for digit in "abc")
 NOW_NS = time.time_ns() - 10**12
-
-
-@pytest.fixture(scope="module")
-def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(f"chdb://{tmp_path_factory.mktemp('store') / 'db'}") as store:
-        migrate(store)
-        yield store
-
-
-@pytest.fixture
-def store(shared_store: Store) -> Store:
-    """An empty store; one directory serves all tests, since one process can open one only."""
-    for table in ("deployments", "governance_events", "quarantine"):
-        shared_store.command(f"TRUNCATE TABLE {table}")
-    return shared_store
 
 
 def deployment(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,29 +16,13 @@ from oracle import Batch, expected_spans, stored_spans, write_segment
 
 from mvtrace.content import CONTENT_KEYS
 from mvtrace.ids import format_uuid7
-from mvtrace.store import Store, migrate, open_store
+from mvtrace.store import Store
 from mvtrace_collector.loader import Loader, load_segment
 
 NOW_MS = time.time_ns() // 10**6
 NOW_NS = NOW_MS * 10**6
 EXAMPLES = int(os.environ.get("MVTRACE_TEST_EXAMPLES", "10"))
 """More of them find more: 300 take two minutes."""
-
-
-@pytest.fixture(scope="module")
-def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(f"chdb://{tmp_path_factory.mktemp('store') / 'db'}") as store:
-        migrate(store)
-        yield store
-
-
-@pytest.fixture
-def store(shared_store: Store) -> Store:
-    """An empty store; one directory serves all tests, since one process can open one only."""
-    for (table,) in shared_store.query("SHOW TABLES").rows:
-        if table != "schema_migrations":
-            shared_store.command(f"TRUNCATE TABLE {table}")
-    return shared_store
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

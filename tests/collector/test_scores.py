@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +17,13 @@ from mvtrace.ids import new_request_id
 from mvtrace.otlp import LogEvent
 from mvtrace.scores import Score, event_of, export_of
 from mvtrace.semconv import EVENT_EVALUATION, EVENT_FEEDBACK
-from mvtrace.store import Store, migrate, open_store
+from mvtrace.store import Store
 from mvtrace.store.reader import Reader
 from mvtrace_collector.segments import Sender
 
 NOW_NS = time.time_ns()
 JUDGE = f"sha256:{'5' * 64}"
 REQUEST = new_request_id()
-
-
-@pytest.fixture(scope="module")
-def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(f"chdb://{tmp_path_factory.mktemp('store') / 'db'}") as store:
-        migrate(store)
-        yield store
-
-
-@pytest.fixture
-def store(shared_store: Store) -> Store:
-    """An empty store; one directory serves all tests, since one process can open one only."""
-    for table in ("scores", "events", "request_aliases", "requests", "spans", "quarantine"):
-        shared_store.command(f"TRUNCATE TABLE {table}")
-    return shared_store
 
 
 def score(value: float | None = 1.0, seconds: float = 0, **said: Any) -> LogEvent:

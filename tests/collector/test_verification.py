@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from mvtrace.otlp import (
     encode_scope_spans,
 )
 from mvtrace.records import Alias, Call, RequestRecord, UnixNano, Usage
-from mvtrace.store import Store, migrate, open_store
+from mvtrace.store import Store
 from mvtrace.wire import event_of
 from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.loader import Loader, load_segment
@@ -38,22 +37,6 @@ NOW_MS = time.time_ns() // 10**6
 PRODUCER = "00000000-0000-4000-8000-00000000000a"
 TEXT = "Answer in one sentence."
 MONTH_MS = 31 * 24 * 3600 * 1000
-
-
-@pytest.fixture(scope="module")
-def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with open_store(f"chdb://{tmp_path_factory.mktemp('store') / 'db'}") as store:
-        migrate(store)
-        yield store
-
-
-@pytest.fixture
-def store(shared_store: Store) -> Store:
-    """An empty store; one directory serves all tests, since one process can open one only."""
-    for (table,) in shared_store.query("SHOW TABLES").rows:
-        if table != "schema_migrations":
-            shared_store.command(f"TRUNCATE TABLE {table}")
-    return shared_store
 
 
 def record(number: int = 1, *, months_back: int = 0, **fields: Any) -> RequestRecord:

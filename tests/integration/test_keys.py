@@ -4,50 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from keyed import mvtrace, new_key
 from processes import Running, collector
 from stored import Filler, new_store
 from story import record, request_id
 
 MINE, THEIRS, NOBODYS = request_id(0), request_id(1), request_id(2)
-
-
-def mvtrace(
-    *arguments: str,
-    key: str | None = None,
-    code: int = 0,
-    environ: Mapping[str, str] | None = None,
-) -> str:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MVTRACE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "mvtrace", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**kept, **(environ or {}), **({} if key is None else {"MVTRACE_API_KEY": key})},
-    )
-    assert done.returncode == code, (arguments, done.stdout, done.stderr)
-    return done.stdout if code == 0 else done.stderr
-
-
-def new_key(scopes: str, projects: str, where: list[str], key: str | None = None) -> str:
-    wanted = [word for scope in scopes.split() for word in ("--scope", scope)]
-    wanted += [word for project in projects.split() for word in ("--project", project)]
-    made = mvtrace("keys", "create", *wanted, "--label", scopes, "--json", *where, key=key)
-    return str(json.loads(made)["key"])
 
 
 def ask(

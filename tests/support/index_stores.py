@@ -87,21 +87,13 @@ class Store(ABC):
     def remove(self, at: int) -> None:
         """Remove the vector with the id *at*."""
 
-    def move_alias(self, vectors: Any) -> None:
-        """Have the name that is queried lead to another collection, with *vectors*."""
-        raise NotImplementedError
-
-    def break_it(self) -> None:
-        """Let every question to the index fail."""
-        raise NotImplementedError
-
     def close(self) -> None:  # noqa: B027 (most have nothing to give back)
         """Give everything back."""
 
 
 def has(store: type[Store], ability: str) -> bool:
     """Whether *store* can be asked for *ability*."""
-    return getattr(store, ability) is not getattr(Store, ability)
+    return hasattr(store, ability)
 
 
 class Usearch(Store):
@@ -150,7 +142,7 @@ class Faiss(Store):
 
 
 class Lance(Store):
-    """A table object, moved to the newest state by the application."""
+    """A database of one table."""
 
     table: Any = None
 
@@ -159,9 +151,6 @@ class Lance(Store):
 
         super().__init__(folder, dimension=dimension)
         self.database = lancedb.connect(folder / "lance")
-
-    def source(self) -> Any:
-        return self.table
 
     def clear(self) -> None:
         import pyarrow as pa
@@ -184,6 +173,13 @@ class Lance(Store):
     def remove(self, at: int) -> None:
         self.table.delete(f"id = {at}")
 
+
+class LanceTable(Lance):
+    """A table object, moved to the newest state by the application."""
+
+    def source(self) -> Any:
+        return self.table
+
     def move_alias(self, vectors: Any) -> None:
         self.table.tags.create("prod", self.table.version)
         before = self.table.version
@@ -195,8 +191,6 @@ class Lance(Store):
 
 class LanceDatabase(Lance):
     """A database, with the name of a table in it."""
-
-    move_alias = Store.move_alias
 
     def source(self) -> Any:
         return self.database
@@ -434,7 +428,7 @@ class Files(Store):
 STORES: dict[str, type[Store]] = {
     "usearch": Usearch,
     "faiss": Faiss,
-    "lancedb": Lance,
+    "lancedb": LanceTable,
     "lancedb-database": LanceDatabase,
     "chroma": Chroma,
     "chroma-client": ChromaClient,
