@@ -1,11 +1,12 @@
+"""OTLP over HTTP: what is taken in each encoding, split by project, refused with a reason."""
+
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from starlette.applications import Starlette
-from starlette.routing import Route
+from receiving import GOOD, JSON, PROTOBUF, a_trace, app_of, post, some_logs, stored
 from starlette.testclient import TestClient
 
-from mvtrace_collector.inbox import Inbox, InboxSettings
+from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.limits import Limits
 from mvtrace_collector.metrics import Metrics
-from mvtrace_collector.receiver import Gate, Receiver
-
-PROTOBUF, JSON = "application/x-protobuf", "application/json"
+from mvtrace_collector.receiver import Gate
 
 
 @pytest.fixture
@@ -36,14 +34,6 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
     opened = Inbox(tmp_path / "inbox")
     yield opened
     opened.close()
-
-
-def app_of(gate: Gate) -> Starlette:
-    routes = [
-        Route("/v1/traces", Receiver("traces", lambda: gate)),
-        Route("/v1/logs", Receiver("logs", lambda: gate)),
-    ]
-    return Starlette(routes=routes)
 
 
 @pytest.fixture
@@ -55,81 +45,6 @@ def gate(inbox: Inbox) -> Gate:
 def client(gate: Gate) -> Iterator[TestClient]:
     with TestClient(app_of(gate)) as opened:
         yield opened
-
-
-def a_trace(*projects: str, spans: int = 1) -> ExportTraceServiceRequest:
-    request = ExportTraceServiceRequest()
-    for project in projects or ("",):
-        resource_spans = request.resource_spans.add()
-        if project:
-            attribute = resource_spans.resource.attributes.add(key="mvtrace.project")
-            attribute.value.string_value = project
-        scope_spans = resource_spans.scope_spans.add()
-        for number in range(1, spans + 1):
-            scope_spans.spans.add(
-                trace_id=b"\x01" * 16, span_id=number.to_bytes(8, "big"), name=f"span {number}"
-            )
-    return request
-
-
-def some_logs(*events: tuple[str, str]) -> ExportLogsServiceRequest:
-    request = ExportLogsServiceRequest()
-    records = request.resource_logs.add().scope_logs.add().log_records
-    for name, body in events:
-        records.add(event_name=name).body.string_value = body
-    return request
-
-
-def stored(inbox: Inbox) -> list[tuple[str, Any]]:
-    """Return (project, request) of each frame in the inbox."""
-    found: list[tuple[str, Any]] = []
-    while (intent := inbox.take(1, 0.0)) is not None:
-        found += frames_of(intent.path.read_bytes())
-        inbox.mark_stored(intent, {})
-    return found
-
-
-def frames_of(data: bytes) -> list[tuple[str, Any]]:
-    """Read frames with nothing of the code under test: an Envelope parsed by hand."""
-    found: list[tuple[str, Any]] = []
-    position = 0
-    while position < len(data):
-        length, position = varint_at(data, position)
-        end = position + length
-        project = ""
-        while position < end:
-            tag, position = varint_at(data, position)
-            if tag & 7 == 5:
-                position += 4
-                continue
-            value, position = varint_at(data, position)
-            if tag & 7 == 0:
-                continue
-            payload = data[position : position + value]
-            position += value
-            if tag >> 3 == 1:
-                project = payload.decode()
-            elif tag >> 3 == 5:
-                found.append((project, ExportTraceServiceRequest.FromString(payload)))
-            elif tag >> 3 == 6:
-                found.append((project, ExportLogsServiceRequest.FromString(payload)))
-    return found
-
-
-def varint_at(data: bytes, position: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = data[position]
-        number |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return number, position
-
-
-def post(client: TestClient, path: str, body: bytes, **headers: str) -> Any:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    given.setdefault("content-type", PROTOBUF)
-    return client.post(path, content=body, headers=given)
 
 
 def test_traces_in_protobuf_are_kept_byte_for_byte(client: TestClient, inbox: Inbox) -> None:
@@ -226,9 +141,6 @@ def test_an_empty_export_succeeds(
 
     assert response.status_code == 200
     assert inbox.lag().accepted_seq == 0
-
-
-GOOD = a_trace().SerializeToString()
 
 
 @pytest.mark.parametrize(
@@ -477,139 +389,6 @@ def test_one_project_is_kept_byte_for_byte(client: TestClient, inbox: Inbox) -> 
     post(client, "/v1/traces", request.SerializeToString())
 
     assert stored(inbox) == [("shop", request)]
-
-
-def test_retries_are_recognized(client: TestClient, inbox: Inbox) -> None:
-    """
-    The same bytes are one batch; with a batch id, id and bytes together are, so that an id used
-    twice loses nothing. Compression makes no difference.
-    """
-    first, second = a_trace(spans=1).SerializeToString(), a_trace(spans=2).SerializeToString()
-    for body, headers in (
-        (first, {}),
-        (first, {}),
-        (first, {"x_mvtrace_batch": "b1"}),
-        (first, {"x_mvtrace_batch": "b1"}),
-        (gzip.compress(first), {"x_mvtrace_batch": "b1", "content_encoding": "gzip"}),
-        (second, {"x_mvtrace_batch": "b1"}),
-        (first, {"x_mvtrace_batch": "b2"}),
-    ):
-        assert post(client, "/v1/traces", body, **headers).status_code == 200
-
-    assert inbox.lag().accepted_seq == 4
-
-
-def test_what_may_work_later_is_503(client: TestClient, gate: Gate, tmp_path: Path) -> None:
-    """
-    A full inbox, a stopping collector and an error nobody foresaw are answered with 503 and a
-    Retry-After, for a permanent answer makes clients delete their data.
-    """
-    full = Inbox(tmp_path / "full", InboxSettings(unstored_bytes=1))
-    with TestClient(app_of(Gate(full, Limits(), Metrics()))) as other:
-        is_full = post(other, "/v1/traces", GOOD)
-    full.close()
-    with TestClient(app_of(Gate(full, Limits(), Metrics()))) as other:
-        is_closed = post(other, "/v1/traces", GOOD)
-    tight = Gate(gate.inbox, Limits(in_flight_bytes=10), Metrics())
-    with TestClient(app_of(tight)) as other:
-        is_busy = post(other, "/v1/traces", GOOD)
-    broken = Gate(gate.inbox, Limits(ratio=None), Metrics())  # type: ignore[arg-type]
-    with TestClient(app_of(broken)) as other:
-        body = gzip.compress(bytes(9_000_000))
-        is_a_bug = post(other, "/v1/traces", body, content_encoding="gzip")
-    gate.is_open = False
-    is_stopping = post(client, "/v1/traces", GOOD)
-
-    answers = [is_full, is_closed, is_busy, is_a_bug, is_stopping]
-    assert [answer.status_code for answer in answers] == [503] * 5
-    assert all(1 <= int(answer.headers["retry-after"]) <= 5 for answer in answers)
-    assert [Status.FromString(answer.content).message for answer in answers] == [
-        (
-            "The inbox takes nothing more: too much waits for the loader (limit 1 bytes); "
-            "the same request may be sent again."
-        ),
-        "The inbox cannot be written: it is closed; the same request may be sent again.",
-        "Too many bytes are in flight; the same request may be sent again.",
-        "The collector met an error of its own; the same request may be sent again.",
-        "The collector is stopping; the same request may be sent again.",
-    ]
-    assert {Status.FromString(answer.content).code for answer in answers} == {14}
-    assert tight.budget.used_bytes == 0
-
-
-async def converse(app: Starlette, messages: AsyncIterator[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Speak ASGI with *app* as a server would."""
-    sent: list[dict[str, Any]] = []
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    async def receive() -> Any:
-        return await anext(messages)
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/v1/traces",
-        "raw_path": b"/v1/traces",
-        "query_string": b"",
-        "headers": [(b"content-type", PROTOBUF.encode())],
-        "http_version": "1.1",
-        "scheme": "http",
-        "client": None,
-        "server": None,
-        "root_path": "",
-    }
-    await app(scope, receive, send)
-    return sent
-
-
-def test_a_slow_body_ends_at_the_deadline(inbox: Inbox) -> None:
-    """
-    A body that drips in is cut off with 408, and what it held is given back.
-    """
-    gate = Gate(inbox, Limits(read_seconds=0.2), Metrics())
-
-    async def drip() -> AsyncIterator[dict[str, Any]]:
-        while True:
-            yield {"type": "http.request", "body": b"x", "more_body": True}
-            await asyncio.sleep(0.05)
-
-    sent = asyncio.run(converse(app_of(gate), drip()))
-
-    assert sent[0]["status"] == 408
-    assert Status.FromString(sent[1]["body"]).message == "The body did not arrive within 0.2 s."
-    assert gate.budget.used_bytes == 0
-
-
-def test_an_endless_body_ends_at_the_limit(inbox: Inbox) -> None:
-    """
-    A chunked body without end is refused with 413 once it is over the limit.
-    """
-    gate = Gate(inbox, Limits(compressed_bytes=100_000), Metrics())
-
-    async def pour() -> AsyncIterator[dict[str, Any]]:
-        while True:
-            yield {"type": "http.request", "body": bytes(65_536), "more_body": True}
-
-    sent = asyncio.run(converse(app_of(gate), pour()))
-
-    assert sent[0]["status"] == 413
-
-
-def test_a_sender_that_leaves_is_not_answered(inbox: Inbox) -> None:
-    """
-    A disconnect in the middle of the body keeps nothing and answers nothing.
-    """
-    gate = Gate(inbox, Limits(), Metrics())
-
-    async def leave() -> AsyncIterator[dict[str, Any]]:
-        yield {"type": "http.request", "body": GOOD[:5], "more_body": True}
-        yield {"type": "http.disconnect"}
-
-    assert asyncio.run(converse(app_of(gate), leave())) == []
-    assert inbox.lag().accepted_seq == 0
-    assert gate.budget.used_bytes == 0
 
 
 def test_deep_values(client: TestClient) -> None:

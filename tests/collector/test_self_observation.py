@@ -5,14 +5,12 @@ each fault, alarms are one line of JSON each and hold nothing that was sent.
 from __future__ import annotations
 
 import gzip
-import io
 import json
-import logging
 import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,24 +18,29 @@ from typing import Any
 
 import httpx2
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from processes import Running, collector_command, running
+from self_observed import (
+    PROTOBUF,
+    SECRET,
+    a_record,
+    a_trace,
+    application,
+    log_body,
+    metrics_in,
+    state_of,
+    wait_until,
+)
 from starlette.testclient import TestClient
 
-from mvtrace.errors import StatementFailedError
 from mvtrace.ids import new_request_id
-from mvtrace.otlp import LogEvent, Scope, encode_request, encode_resource, encode_scope_logs
-from mvtrace.records import RequestRecord, UnixNano
+from mvtrace.otlp import LogEvent
 from mvtrace.wire import event_of
 from mvtrace_collector import health, logs
-from mvtrace_collector.app import build_app
 from mvtrace_collector.config import CollectorConfig
 from mvtrace_collector.inbox import InboxSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATIONS = (ROOT / "deploy" / "operations.md").read_text()
-PROTOBUF = {"content-type": "application/x-protobuf"}
-SECRET = "the patient said that"
 MIB = 1 << 20
 
 
@@ -48,59 +51,6 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     environ = {"MVTRACE_LOG_LEVEL": "info"}
     with running(collector_command(folder / "store"), folder / "collector.log", environ) as one:
         yield one
-
-
-@contextmanager
-def application(folder: Path, **options: Any) -> Iterator[TestClient]:
-    """A collector within this process, whose parts a test can break."""
-    config = CollectorConfig(store=f"chdb://{folder / 'store'}", **options)
-    with TestClient(build_app(config)) as client:
-        yield client
-
-
-def state_of(client: TestClient) -> Any:
-    return client.app.state.collector  # type: ignore[attr-defined]
-
-
-def a_trace(name: str = "hello") -> bytes:
-    request = ExportTraceServiceRequest()
-    request.resource_spans.add().scope_spans.add().spans.add(
-        trace_id=os.urandom(16),
-        span_id=os.urandom(8),
-        name=name,
-        start_time_unix_nano=time.time_ns(),
-        end_time_unix_nano=time.time_ns(),
-    )
-    return request.SerializeToString()
-
-
-def log_body(*events: LogEvent) -> bytes:
-    return encode_request(encode_resource({}), [encode_scope_logs(Scope("mvtrace"), events)])
-
-
-def a_record(request_id: str, producer: str) -> RequestRecord:
-    return RequestRecord(
-        request_id=request_id,
-        revision=2,
-        state="finished",
-        producer_id=f"00000000-0000-4000-8000-00000000000{producer}",
-        sequence=1,
-        started_at=UnixNano(time.time_ns()),
-    )
-
-
-def metrics_in(text: str) -> dict[str, float]:
-    """Every sample of a scrape by its whole name with labels."""
-    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
-    pairs = (line.rpartition(" ") for line in lines)
-    return {name: float(value) for name, _, value in pairs}
-
-
-def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "not within the time"
-        time.sleep(0.05)
 
 
 def checks_of(client: TestClient) -> tuple[int, dict[str, Any]]:
@@ -367,106 +317,6 @@ def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
     assert set(failing) == {"store_disk", "inbox"}
     assert all("Read-only file system" in one["reason"] for one in failing.values())
     assert after == (200, {})
-
-
-@pytest.fixture
-def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What the collector's loggers write, as JSON lines."""
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(logs.JsonLines())
-    logger = logging.getLogger("mvtrace_collector")
-    logger.addHandler(handler)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    logger.removeHandler(handler)
-
-
-def test_each_trouble_is_told_once(
-    tmp_path: Path, lines: Callable[[], list[dict[str, Any]]]
-) -> None:
-    """
-    A conflict, a detached part and a failing check are alarms when they begin, not at every look,
-    and a check that holds again is told too.
-    """
-    with application(tmp_path) as client:
-        state = state_of(client)
-        request_id = new_request_id()
-        state.observer.round()
-        for producer in "ab":
-            body = log_body(event_of(a_record(request_id, producer)))
-            client.post("/v1/logs", content=body, headers=PROTOBUF)
-        client.post("/v1/traces", content=a_trace(SECRET), headers=PROTOBUF)
-        wait_until(lambda: state.inbox.lag().segments == 0)
-        [(part,)] = state.store.query(
-            "SELECT name FROM system.parts WHERE database = 'mvtrace' AND table = 'spans' "
-            "AND active"
-        ).rows
-        state.store.command(f"ALTER TABLE spans DETACH PART '{part}'")
-        state.store.command("RENAME TABLE schema_migrations TO moved")
-        for _ in range(3):
-            state.observer.round()
-        state.store.command("RENAME TABLE moved TO schema_migrations")
-        state.observer.round()
-        status = client.get("/api/v1/status").json()
-        counted = metrics_in(client.get("/metrics").text)
-
-    told = [line for line in lines() if line["event"] in {*logs.ALARMS, "over"}]
-    assert sorted(line["event"] for line in told) == ["conflict", "detached-part", "over", "schema"]
-    by_event = {line["event"]: line for line in told}
-    assert by_event["conflict"]["reasons"] == {"conflicting-record": 1}
-    assert by_event["detached-part"]["table"] == "spans"
-    assert all(line["level"] == "warning" for line in told)
-    assert SECRET not in json.dumps(lines())
-    assert not status["healthy"]
-    assert status["quarantine"] == {"conflicting-record": {"rows": 1, "last_hour": 1}}
-    assert status["detached_parts"] == [{"table": "spans", "reason": "detached", "parts": 1}]
-    assert counted['mvtrace_detached_parts{reason="detached",table="spans"}'] == 1
-
-
-def formatted(formatter: logging.Formatter, message: str, *arguments: object) -> str:
-    stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(formatter)
-    logger = logging.getLogger(f"mvtrace_collector.{time.time_ns()}")
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        raise StatementFailedError(f"Cannot parse input: {SECRET}", store_code=27)
-    except StatementFailedError as error:
-        logger.warning(message, *(arguments or (error,)), exc_info=True)
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize("formatter", [logs.JsonLines(), logs.TextLines()])
-def test_an_error_shows_its_kind_and_never_its_words(formatter: logging.Formatter) -> None:
-    """
-    The engine quotes the data it stumbled over; the log has the error's code and place only.
-    """
-    text = formatted(formatter, "Loading failed: %s")
-
-    assert text.count("\n") == 1
-    assert SECRET not in text
-    assert "load-failed" in text
-    assert "StatementFailedError: the store's error 27" in text
-    assert "test_self_observation.py" in text
-
-
-def test_a_message_without_a_name_is_named_by_its_words() -> None:
-    """
-    Also what nobody gave a name has an event to search for.
-    """
-    line = json.loads(formatted(logs.JsonLines(), "Segment %s is odd: %s", 7, OSError(5, "EIO")))
-
-    assert line["event"] == "segment-s-is-odd-s"
-    assert line["message"] == "Segment 7 is odd: OSError: EIO"
-
-
-def test_an_alarm_has_to_be_a_known_one() -> None:
-    """
-    An alarm that the tables do not tell cannot be written.
-    """
-    with pytest.raises(KeyError):
-        logs.alarm(logging.getLogger("x"), "unheard-of", "text")
 
 
 @pytest.mark.parametrize(
