@@ -25,7 +25,7 @@ from mvtrace.demo.corpus import questions
 from mvtrace.errors import UnavailableError
 
 START_TIMEOUT_S: Final = 60.0
-LISTENS: Final = re.compile(r"listens on (http://[0-9.:]+)")
+LISTENS: Final = re.compile(r"listens on (http://[0-9.:]+)[^0-9.:]")
 
 
 def run(*, requests: int, as_json: bool, serve: bool) -> int:

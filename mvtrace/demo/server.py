@@ -74,6 +74,7 @@ def main() -> None:
         # Named as TCP, or asyncio leaves Nagle's delay on: 40 ms an answer.
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
             listener.bind(("127.0.0.1", int((sys.argv[1:] or ["0"])[0])))
+            listener.listen()  # from here on nobody is refused, however long the start takes
             port = listener.getsockname()[1]
             sys.stdout.write(f"demo server listens on http://127.0.0.1:{port}\n")
             sys.stdout.flush()

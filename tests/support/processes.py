@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-LISTENS = re.compile(r"listens on (https?://[0-9.:]+)")
+LISTENS = re.compile(r"listens on (https?://[0-9.:]+)[^0-9.:]")
 START_TIMEOUT_S = 60
 
 

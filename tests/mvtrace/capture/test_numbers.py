@@ -325,7 +325,8 @@ def test_knowing_losses_are_told(sink: Sink, tmp_path: Path) -> None:
     (loss,) = tracing._numbers.losses
 
     assert dropped > 0
-    assert (loss.reason, loss.number, loss.last) == ("spool_full", dropped, 600)
+    assert (loss.reason, loss.number) == ("spool_full", dropped)
+    assert dropped <= loss.last <= 600  # a short batch at the end may still have found room
     tracing.shutdown()
 
 
