@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from mvtrace.cli.inert import inert, inert_csv, inert_json, inert_lines, json_text
@@ -50,26 +50,28 @@ def requests_words(found: Mapping[str, Any], *, as_json: bool) -> str:
     """Return a list of requests."""
     if as_json:
         return json_text(found)
-    requests = found["requests"]
-    if not requests:
+    if not found["requests"]:
         return "No request matches.\n"
-    table = table_text(_COLUMNS, [_request_row(one) for one in requests])
-    if len(requests) == found["limit"]:
-        table += f"\n(the newest {found['limit']:,}; --limit shows more)\n"
-    return table
+    lines = [_request_row(one) for one in found["requests"]]
+    return _table(_COLUMNS, lines, found["limit"], "newest")
 
 
 def gaps_words(found: Mapping[str, Any], *, as_json: bool) -> str:
     """Return a list of gaps."""
     if as_json:
         return json_text(found)
-    gaps = found["gaps"]
-    if not gaps:
+    if not found["gaps"]:
         return "No record is known to be missing.\n"
-    table = table_text(_GAP_COLUMNS, [_gap_row(one) for one in gaps])
-    if len(gaps) == found["limit"]:
-        table += f"\n(the latest {found['limit']:,}; --limit shows more)\n"
-    return table
+    lines = [_gap_row(one) for one in found["gaps"]]
+    return _table(_GAP_COLUMNS, lines, found["limit"], "latest")
+
+
+def _table(columns: Sequence[str], lines: Sequence[Sequence[str]], limit: int, which: str) -> str:
+    """Return *lines* under *columns*, and that there may be more where they reach the *limit*."""
+    table = table_text(columns, lines)
+    if len(lines) < limit:
+        return table
+    return f"{table}\n(the {which} {limit:,}; --limit shows more)\n"
 
 
 def _gap_row(gap: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ Times are ISO 8601 (UTC where no zone is given) or a span back from now such as 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -65,12 +65,7 @@ def parse_filter(texts: Mapping[str, str], *, now_ms: int) -> RequestFilter:
         FilterError: a key or a value means nothing.
 
     """
-    for key in texts:
-        if key not in KEYS:
-            raise FilterError(key, texts[key], f"keys are {', '.join(KEYS)}")
-    error = texts.get("error", "")
-    if error.lower() not in _FLAGS:
-        raise FilterError("error", error, "it is 1 or 0")
+    _check_keys(texts, KEYS)
     return RequestFilter(
         since_ms=time_of("since", texts.get("since"), now_ms, default=0),
         until_ms=time_of("until", texts.get("until"), now_ms, default=_MAX_MS),
@@ -78,7 +73,7 @@ def parse_filter(texts: Mapping[str, str], *, now_ms: int) -> RequestFilter:
         service=texts.get("service") or None,
         environment=texts.get("environment") or None,
         version=_version(texts.get("version")),
-        errors=_FLAGS[error.lower()],
+        errors=_flag(texts, "error"),
         conversation=texts.get("conversation") or None,
         arm=texts.get("arm") or None,
         limit=limit_of(texts.get("limit")),
@@ -105,20 +100,28 @@ def parse_gap_filter(texts: Mapping[str, str], *, now_ms: int) -> GapFilter:
         FilterError: a key or a value means nothing.
 
     """
-    for key in texts:
-        if key not in GAP_KEYS:
-            raise FilterError(key, texts[key], f"keys are {', '.join(GAP_KEYS)}")
-    everything = texts.get("all", "")
-    if everything.lower() not in _FLAGS:
-        raise FilterError("all", everything, "it is 1 or 0")
+    _check_keys(texts, GAP_KEYS)
     return GapFilter(
         since_ms=time_of("since", texts.get("since"), now_ms, default=0),
         until_ms=time_of("until", texts.get("until"), now_ms, default=_MAX_MS),
         service=texts.get("service") or None,
         environment=texts.get("environment") or None,
-        filled_too=_FLAGS[everything.lower()],
+        filled_too=_flag(texts, "all"),
         limit=limit_of(texts.get("limit")),
     )
+
+
+def _check_keys(texts: Mapping[str, str], known: Sequence[str]) -> None:
+    for key in texts:
+        if key not in known:
+            raise FilterError(key, texts[key], f"keys are {', '.join(known)}")
+
+
+def _flag(texts: Mapping[str, str], key: str) -> bool:
+    text = texts.get(key, "")
+    if text.lower() not in _FLAGS:
+        raise FilterError(key, text, "it is 1 or 0")
+    return _FLAGS[text.lower()]
 
 
 def time_of(key: str, text: str | None, now_ms: int, *, default: int) -> int:

@@ -169,3 +169,39 @@ def test_a_sender_that_leaves_is_not_answered(inbox: Inbox) -> None:
     assert asyncio.run(converse(app_of(gate), leave())) == []
     assert inbox.lag().accepted_seq == 0
     assert gate.budget.used_bytes == 0
+
+
+def test_deep_values(client: TestClient) -> None:
+    """
+    Values nested deeper than protobuf's parser goes are refused; moderately nested ones are kept.
+    """
+
+    def nested(depth: int) -> bytes:
+        request = a_trace()
+        span = request.resource_spans[0].scope_spans[0].spans[0]
+        value = span.attributes.add(key="deep").value
+        for _ in range(depth):
+            value = value.array_value.values.add()
+        value.string_value = "x"
+        return request.SerializeToString()
+
+    assert post(client, "/v1/traces", nested(20)).status_code == 200
+    assert post(client, "/v1/traces", too_deep()).status_code == 400
+
+
+def too_deep() -> bytes:
+    """Nest 5000 arrays by hand: protobuf's own writer would refuse as well."""
+
+    def field(number: int, payload: bytes) -> bytes:
+        out, size = bytearray([number << 3 | 2]), len(payload)
+        while size > 0x7F:
+            out.append(size & 0x7F | 0x80)
+            size >>= 7
+        out.append(size)
+        return bytes(out) + payload
+
+    value = b""
+    for _ in range(5000):
+        value = field(5, field(1, value))
+    span = field(1, b"\x01" * 16) + field(2, b"\x01" * 8) + field(9, field(2, value))
+    return field(1, field(2, field(2, span)))
