@@ -37,6 +37,13 @@ def read(url: str, **query: str) -> list[dict[str, Any]]:
     return [one for one in answer.json()["entries"] if one["action"] != "access"]
 
 
+def wait_for_answers(answered: list[str], number: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(answered) < number:
+        assert time.monotonic() < deadline, f"{len(answered)} of {number} answers"
+        time.sleep(0.01)
+
+
 def begin(folder: Path, **environ: str) -> Running:
     return start(collector_command(folder / "store"), folder / "collector.log", environ)
 
@@ -92,8 +99,10 @@ def test_killed_again_and_again_under_load(tmp_path: Path) -> None:
     for round_number in range(3):
         one = begin(tmp_path)
         with ThreadPoolExecutor(4) as pool:
+            before = len(answered)
             done = [pool.submit(ask_on, one.url) for _ in range(4)]
-            time.sleep(0.6 + 0.4 * round_number)
+            wait_for_answers(answered, before + 20)
+            time.sleep(0.1 * round_number)
             kill(one)
         assert [task.exception() for task in done] == [None] * 4
 

@@ -13,8 +13,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from explained import explained
 from planted import PROSE, dumped, found_in, own_calls
-from private_app import DIGEST_KEY, KEY, application, cli, content, explained, serving
+from private_app import DIGEST_KEY, KEY, application, cli, content, serving
 
 import mvtrace
 from mvtrace.capture.privacy import bound_to

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import httpx2
 import pytest
 from erasure_wire import (
     HOUR_MS,
@@ -18,6 +17,7 @@ from erasure_wire import (
     subject,
     texts,
 )
+from explained import explained
 from private_app import cli, serving
 
 from mvtrace.capture.privacy_keys import new_key
@@ -41,9 +41,7 @@ def test_late_record_has_no_names(tmp_path: Path) -> None:
         new = wire.new_id()
         wire.record(new, "anna")
         found = {each: names(one, each) for each in (there, late, other, new)}
-        explained = httpx2.get(
-            f"{one.url}/api/v1/explanation", params={"id": late, "wait": "5"}, timeout=20
-        ).json()
+        explanation = explained(one.url, late)
         verified = cli("verify", "--url", one.url)
     for path in (tmp_path / "store.inbox").glob("index.sqlite*"):
         path.unlink()
@@ -57,7 +55,7 @@ def test_late_record_has_no_names(tmp_path: Path) -> None:
         new: EVERY_NAME,
     }
     assert again == found
-    assert "content_erased" in {finding["code"] for finding in explained["findings"]}
+    assert "content_erased" in {finding["code"] for finding in explanation["findings"]}
     assert verified.returncode == 0, verified.stdout
 
 

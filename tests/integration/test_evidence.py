@@ -13,6 +13,7 @@ from typing import Any
 import clickhouse_connect
 import httpx2
 import pytest
+from explained import explained
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from processes import Running, collector
 
@@ -37,12 +38,6 @@ def system() -> mvtrace.CompositeVersion:
     return mvtrace.composite(
         "evidence", mvtrace.prompt("long", LONG), mvtrace.model("m", model_id="m-1")
     )
-
-
-def explained(url: str, request_id: str) -> dict[str, Any]:
-    asked = {"id": request_id, "wait": "5"}
-    reply = httpx2.get(f"{url}/api/v1/explanation", params=asked, timeout=30)
-    return dict(reply.raise_for_status().json())
 
 
 def stored_record(url: str, request_id: str) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import httpx2
 from erasure_wire import Wire, settled, subject, texts
+from explained import explained
 from private_app import serving, until
 from processes import Running
 
@@ -16,9 +16,7 @@ DAY_MS = 86_400_000
 
 
 def codes(one: Running, request_id: str) -> set[str]:
-    asked = {"id": request_id, "wait": "5"}
-    reply = httpx2.get(f"{one.url}/api/v1/explanation", params=asked, timeout=20)
-    return {finding["code"] for finding in reply.json()["findings"]}
+    return {finding["code"] for finding in explained(one.url, request_id)["findings"]}
 
 
 def rows_of(folder: Path, *, is_merged: bool) -> list[str]:

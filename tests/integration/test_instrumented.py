@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
+from explained import explained
 from openai_server import serving as provider
 from processes import collector
 from servers import serving
@@ -22,18 +21,6 @@ COMMAND = (
     *("-m", "uvicorn", "--fd", "{fd}", "--log-level", "warning"),
     "instrumented_app:app",
 )
-
-
-def explained(url: str, request_id: str) -> dict[str, Any]:
-    """The explanation, once the request is stored."""
-    deadline = time.monotonic() + 60
-    while True:
-        reply = httpx2.get(
-            f"{url}/api/v1/explanation", params={"id": request_id, "wait": "5"}, timeout=20
-        )
-        if reply.status_code == 200:
-            return dict(json.loads(reply.text))
-        assert time.monotonic() < deadline, reply.text
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sockets are handed over by descriptor")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from explained import explained
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -20,7 +21,7 @@ from planted import (
     found_in,
     own_calls,
 )
-from private_app import DIGEST_KEY, KEY, application, content, explained, serving, until
+from private_app import DIGEST_KEY, KEY, application, content, serving, until
 
 import mvtrace
 from mvtrace.capture.keys import digest_key

@@ -12,6 +12,7 @@ from pathlib import Path
 import clickhouse_connect
 import httpx2
 import pytest
+from explained import explained as explanation_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from processes import Running, collector, running
@@ -161,9 +162,7 @@ def test_what_was_captured_is_what_is_read(
     client = clickhouse_connect.get_client(host=host, port=int(port), proxy_path="/sql")
     try:
         for record in batch:
-            waited = {"id": record.request_id, "wait": "5"}
-            url = f"{serving.url}/api/v1/explanation"
-            httpx2.get(url, params=waited, timeout=30).raise_for_status()
+            explanation_of(serving.url, record.request_id)
             stored = client.query(
                 "SELECT record FROM requests WHERE request_id_text = {id:String}",
                 parameters={"id": record.request_id},

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 from opentelemetry.sdk.trace import TracerProvider
 from processes import Running, collector_command, running
 
@@ -42,13 +41,6 @@ def application(url: str, folder: Path, **options: Any) -> Iterator[TracerProvid
         assert mvtrace.flush(20)
     finally:
         mvtrace.shutdown()
-
-
-def explained(url: str, request_id: str) -> dict[str, Any]:
-    asked = {"id": request_id, "wait": "5"}
-    found = httpx2.get(f"{url}/api/v1/explanation", params=asked, timeout=30)
-    found.raise_for_status()
-    return dict(found.json())
 
 
 def content(url: str, request_id: str, **environ: str) -> subprocess.CompletedProcess[str]:
