@@ -1,5 +1,6 @@
 """mvtrace: for one answer of an AI system, exactly which system state gave it."""
 
+from mvtrace.capture.answer_cache import cached
 from mvtrace.capture.api import (
     alias,
     annotate,
@@ -7,6 +8,7 @@ from mvtrace.capture.api import (
     conversation,
     current_request_id,
     flush,
+    inject,
     propagation_headers,
     resume,
     score,
@@ -15,9 +17,10 @@ from mvtrace.capture.api import (
 )
 from mvtrace.capture.both import guardrail, postprocess
 from mvtrace.capture.calls import current_call
+from mvtrace.capture.embedding_calls import embedding
 from mvtrace.capture.meters import export_metrics
 from mvtrace.capture.middleware import TraceMiddleware
-from mvtrace.capture.model_calls import embedding, generation
+from mvtrace.capture.model_calls import generation
 from mvtrace.capture.pipeline import configure
 from mvtrace.capture.retrieval_calls import retrieval
 from mvtrace.capture.step_calls import routing, tool
@@ -50,6 +53,7 @@ __all__ = [
     "alias",
     "annotate",
     "cache_origin",
+    "cached",
     "code",
     "composite",
     "configure",
@@ -64,6 +68,7 @@ __all__ = [
     "generation",
     "guardrail",
     "index",
+    "inject",
     "instrument",
     "model",
     "postprocess",

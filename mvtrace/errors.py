@@ -15,7 +15,10 @@ MvtraceError
 │   ├── AmbiguousIdError        several requests carry the id
 │   ├── VersionNotFoundError
 │   ├── AmbiguousVersionError   several composite versions start like that
-│   └── UnregisteredVersionError  no registered composite version starts like that
+│   ├── UnregisteredVersionError  no registered composite version starts like that
+│   ├── ComponentNotFoundError  no version and no request holds such a component
+│   ├── DriftNotFoundError
+│   └── AmbiguousDriftError     several episodes of drift start like that
 ├── CheckFailedError            a check that was asked for found a difference (exit code 1)
 │   └── LostRaceError           another version serves than was expected
 └── UnavailableError            the store or the collector cannot be reached (exit code 3)
@@ -35,6 +38,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 _MAX_SHOWN = 80
+_MAX_SHOWN_IDS = 20
 
 
 def _shown(text: str) -> str:
@@ -247,6 +251,49 @@ class UnregisteredVersionError(NotFoundError):
             "'mvtrace sql \"SELECT version, name FROM composites\"' lists those there are.",
         )
         self.prefix = prefix
+
+
+class ComponentNotFoundError(NotFoundError):
+    """No version and no request holds such a component; or a digest's beginning fits several."""
+
+    code = "component-not-found"
+
+    def __init__(self, text: str, digests: Sequence[str]) -> None:
+        if digests:
+            listed = "\n".join(f"  {digest}" for digest in digests[:_MAX_SHOWN_IDS])
+            super().__init__(
+                f"{len(digests)} components start with {_shown(text)!r}:\n{listed}",
+                hint="Give one of them whole.",
+            )
+        else:
+            super().__init__(
+                f"No version and no request holds the component {_shown(text)!r}.",
+                hint="Components are kind/name, kind/name@sha256:… or sha256:….",
+            )
+
+
+class DriftNotFoundError(NotFoundError):
+    """No episode of drift has an id that starts so."""
+
+    code = "drift-not-found"
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(
+            f"No drift is known by {_shown(prefix)!r}.", hint="mvtrace drift lists what is known."
+        )
+
+
+class AmbiguousDriftError(NotFoundError):
+    """Several episodes of drift have ids that start so."""
+
+    code = "ambiguous-drift"
+
+    def __init__(self, prefix: str, ids: Sequence[str]) -> None:
+        listed = "\n".join(f"  {one}" for one in ids)
+        super().__init__(
+            f"Several drifts start with {_shown(prefix)!r}:\n{listed}",
+            hint="Give more digits.",
+        )
 
 
 class CheckFailedError(MvtraceError):

@@ -223,19 +223,19 @@ class Call(Value):
     usage: Usage | None = None
     finish_reason: str | None = None
     response_id: str | None = None
-    fingerprint: str | None = None
-    """The provider's ``system_fingerprint``."""
+    fingerprint: str | None = None  # the provider's ``system_fingerprint``
+    vectors: int | None = None
+    dimension: int | None = None  # of each of the vectors that an embedding made
     input_digest: str | None = None
     output_digest: str | None = None
-    verdict: str | None = None
-    """What a guardrail said."""
+    verdict: str | None = None  # what a guardrail said
     started_at: UnixNano | None = None
     duration_ns: int | None = None
     time_to_first_chunk_ns: int | None = None
     outcome: Outcome | None = None
     error_type: str | None = None
     cache_origin: str | None = None
-    """Request id whose state made the answer, where it came from a cache."""
+    """Request id whose state made an answer of a cache; else ``response_id:…`` or ``unknown``."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -255,8 +255,8 @@ class Drift(Value):
     kind: str
     name: str
     what: str
-    """Which fact: ``digest``, ``model_served``, ``fingerprint``, ``template`` or ``policy``; where
-    nothing is declared ``changed`` (*expected* is what the slot held before) or ``volatile``."""
+    """``digest``, ``model_served``, ``release`` (*expected* first answered for a declared alias),
+    ``policy`` …; undeclared ``changed`` (*expected* is what the slot held before), ``volatile``."""
     expected: str | None = None
     observed: str | None = None
     span_id: str | None = None
@@ -291,6 +291,9 @@ class RequestRecord(Value):
     """The producer's running number, taken at the start: holes are losses."""
     schema_version: int = SCHEMA_VERSION
     parent_request_id: str | None = None
+    parent_composite_version: str | None = None
+    """What the caller said of itself, as did its *parent_arm*."""
+    parent_arm: str | None = None
     service: str | None = None
     service_version: str | None = None
     environment: str | None = None
@@ -300,8 +303,7 @@ class RequestRecord(Value):
     route: str | None = None
     path: str | None = None
     """Path without query; only where no route is known."""
-    trace_id: str | None = None
-    """32 hex digits."""
+    trace_id: str | None = None  # 32 hex digits
     span_id: str | None = None
     """16 hex digits: the server span."""
     aliases: tuple[Alias, ...] = ()
@@ -317,10 +319,8 @@ class RequestRecord(Value):
     request_bytes: int | None = None
     response_bytes: int | None = None
     response_chunks: int | None = None
-    messages_received: int | None = None
-    """Websocket messages from the client."""
-    composite_version: str | None = None
-    """64 hex digits."""
+    messages_received: int | None = None  # of a websocket, from the client
+    composite_version: str | None = None  # 64 hex digits
     composite_name: str | None = None
     composite_basis: Literal["observed"] | None = None
     """``observed`` where the version was made of what requests met; absent: it was declared."""

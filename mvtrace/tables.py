@@ -86,6 +86,18 @@ class SpanRow(NamedTuple):
     response_id: str | None
     input_tokens: int | None
     output_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    reasoning_tokens: int | None
+    finish_reason: str | None
+    conversation_id: str | None
+    tool_name: str | None
+    prompt_name: str | None
+    prompt_version: str | None
+    fingerprint: str | None
+    seed: int | None
+    sampling: Mapping[str, float]
+    documents: Sequence[Mapping[str, Any]]
     error_type: str | None
     attributes_string: Mapping[str, str]
     attributes_int: Mapping[str, int]
@@ -134,6 +146,7 @@ class CompositeRow(NamedTuple):
     name: str
     manifest: str
     labels: Mapping[str, str]
+    provenance: str
     component_kinds: Sequence[str]
     component_names: Sequence[str]
     component_digests: Sequence[str]
@@ -307,6 +320,50 @@ class ScoreRow(NamedTuple):
     received_at: datetime
 
 
+class DriftMinuteRow(NamedTuple):
+    """How many requests of one minute met a slot with one value it should not have had."""
+
+    project: str
+    service: str
+    environment: str
+    kind: str
+    name: str
+    what: str
+    expected: str
+    observed: str
+    minute: datetime
+    revision: int
+    first_request: bytes
+    last_request: bytes
+    requests: int
+    changed_at: datetime
+
+
+class DriftEpisodeRow(NamedTuple):
+    """One state of an episode of drift; the highest revision of an id holds."""
+
+    project: str
+    episode_id: bytes
+    revision: int
+    state: str
+    basis: str
+    service: str
+    environment: str
+    kind: str
+    name: str
+    what: str
+    expected: str
+    observed: str
+    first_request: bytes
+    last_request: bytes
+    started_at: datetime
+    last_at: datetime
+    requests: int
+    ended_by: bytes | None
+    superseded_by: bytes | None
+    changed_at: datetime
+
+
 class ErasureRow(NamedTuple):
     """That a subject, or a request of one, was erased."""
 
@@ -371,6 +428,8 @@ TABLES: Final[Mapping[str, type[Any]]] = {
     "composites": CompositeRow,
     "contents": ContentRow,
     "deployments": DeploymentRow,
+    "drift_episodes": DriftEpisodeRow,
+    "drift_minutes": DriftMinuteRow,
     "erasures": ErasureRow,
     "events": EventRow,
     "governance_events": GovernanceEventRow,

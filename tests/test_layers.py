@@ -30,14 +30,16 @@ MAY_IMPORT = {
     "mvtrace/wire.py": VALUES | {"mvtrace.otlp"},
     "mvtrace/config.py": VALUES,
     "mvtrace/content.py": VALUES,
+    "mvtrace/dialects.py": FOUNDATION | {"mvtrace.resources"},
     "mvtrace/scores.py": VALUES | {"mvtrace.otlp"},
     "mvtrace/registry": WIRE | {"mvtrace.components", "mvtrace.registry"},
     "mvtrace/components": WIRE | {"mvtrace.components", "mvtrace.resources"},
-    "mvtrace/capture": WIRE | {"mvtrace.components", "mvtrace.capture"},
+    "mvtrace/capture": WIRE | {"mvtrace.components", "mvtrace.capture", "mvtrace.dialects"},
     "mvtrace/explain": VALUES
     | {"mvtrace.explain", "mvtrace.registry.deployments", "mvtrace.scores"},
     "mvtrace/store": WIRE
     | {"mvtrace.resources", "mvtrace.explain.evidence", "mvtrace.explain.gaps", "mvtrace.store"}
+    | {"mvtrace.explain.drift"}
     | {"mvtrace.registry.deployments"},
     "mvtrace/integrations": WIRE
     | {"mvtrace.capture", "mvtrace.components", "mvtrace.integrations"},
@@ -48,6 +50,7 @@ MAY_IMPORT = {
     | {"mvtrace.proxy"},
     "collector/mvtrace_collector": WIRE
     | {"mvtrace.resources", "mvtrace.store", "mvtrace.explain", "mvtrace_collector"}
+    | {"mvtrace.dialects"}
     | {"mvtrace.registry"},
 }
 """Package or module -> what it may import from this repository (a prefix allows what is below)."""

@@ -33,6 +33,8 @@ _ROUTES: Final[dict[str, tuple[Scope, ...]]] = {
     "/api/v1/requests": ("read",),
     "/api/v1/gaps": ("read",),
     "/api/v1/content": ("read",),
+    "/api/v1/drift": ("read",),
+    "/api/v1/affected": ("read",),
     "/api/v1/erasures": ("erase",),
     "/api/v1/deployments": ("read", "govern"),
     "/api/v1/deploy": ("govern",),

@@ -43,6 +43,7 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9._:+-]{1,64}", re.ASCII)
 _PLAIN_FILTERS: Final = frozenset(
     {
         *("since", "until", "limit", "error", "all", "wait", "project", "repair"),
+        *("open", "kind", "list"),
         *("service", "environment", "version", "arm", "action", "outcome", "actor"),
     }
 )
@@ -254,6 +255,8 @@ _ACTIONS: Final = {
     ("GET", "/api/v1/content"): Audited("content", by_id=True),
     ("GET", "/api/v1/requests"): Audited("find"),
     ("GET", "/api/v1/gaps"): Audited("gaps"),
+    ("GET", "/api/v1/drift"): Audited("drift"),
+    ("GET", "/api/v1/affected"): Audited("affected", by_id=True),
     ("GET", "/api/v1/deployments"): Audited("deployments"),
     ("GET", "/api/v1/access"): Audited("access"),
     ("GET", "/api/v1/keys"): Audited("keys-list"),

@@ -72,11 +72,11 @@ class JsonApi:
         """Answer ``/api/v1/explanation?id=…&wait=5&project=…``."""
         try:
             text = request.query_params.get("id", "")
-            wait_s = _wait_of(request.query_params.get("wait"))
+            wait_s = wait_of(request.query_params.get("wait"))
             reader = self._reader(self._state.project_of(request))
             found = await run_in_threadpool(self._explained, reader, text, wait_s)
             note_of(request.scope).request_id = found["request_id"]
-            return _json(found)
+            return json_response(found)
         except MvtraceError as error:
             return error_response(error)
 
@@ -88,7 +88,7 @@ class JsonApi:
             reader = self._reader(self._state.project_of(request))
             found = await run_in_threadpool(reader.find, wanted)
             note_of(request.scope).rows = len(found)
-            return _json({"requests": found, "limit": wanted.limit})
+            return json_response({"requests": found, "limit": wanted.limit})
         except MvtraceError as error:
             return error_response(error)
 
@@ -100,7 +100,7 @@ class JsonApi:
             reader = self._reader(self._state.project_of(request))
             found = await run_in_threadpool(reader.gaps.find, wanted)
             note_of(request.scope).rows = len(found)
-            return _json({"gaps": found, "limit": wanted.limit})
+            return json_response({"gaps": found, "limit": wanted.limit})
         except MvtraceError as error:
             return error_response(error)
 
@@ -177,7 +177,7 @@ def error_response(error: MvtraceError) -> Response:
         data |= {"hits": list(error.hits), "total": error.total}
     if isinstance(error, RequestNotFoundError) and error.lost:
         data |= {"lost": list(error.lost)}
-    return _json({"error": data}, status_of(error))
+    return json_response({"error": data}, status_of(error))
 
 
 def status_of(error: MvtraceError) -> int:
@@ -220,7 +220,13 @@ def _is_just_past(unix_ms: int) -> bool:
     return -SETTLING_MS < _now_ms() - unix_ms < SETTLING_MS
 
 
-def _wait_of(text: str | None) -> float:
+def wait_of(text: str | None) -> float:
+    """Return how long may be waited, in seconds.
+
+    Raises:
+        FilterError: *text* is no such number.
+
+    """
     if text is None:
         return MAX_WAIT_S
     try:
@@ -236,7 +242,8 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _json(value: Any, status: int = 200) -> Response:
+def json_response(value: Any, status: int = 200) -> Response:
+    """Return *value* as an answer."""
     try:
         body = orjson.dumps(value)
     except TypeError:  # an integer beyond 64 bits, which a record may hold

@@ -26,6 +26,7 @@ from mvtrace.errors import ConfigurationError, MvtraceError
 from mvtrace_collector import (
     access_log_api,
     api,
+    drift_api,
     governance_api,
     health,
     keys_api,
@@ -149,6 +150,7 @@ def _routes(state: CollectorState) -> list[BaseRoute]:
         *status.routes(state),
         *endpoint.routes(state),
         *api.routes(state),
+        *drift_api.routes(state),
         *keys_api.routes(state),
         *access_log_api.routes(state),
         *payloads_api.routes(state),

@@ -17,6 +17,7 @@ from typing import Final, Self, TypeVar
 from mvtrace.errors import ConfigurationError
 from mvtrace.store.dsn import parse_dsn
 from mvtrace_collector.access_log_guard import CLIENT_ADDRESSES, ClientAddress
+from mvtrace_collector.drift_watch import INTERVAL_S
 from mvtrace_collector.inbox import InboxSettings
 from mvtrace_collector.limits import MIB, Limits
 from mvtrace_collector.logs import FORMS, LEVELS, Form
@@ -75,6 +76,8 @@ class CollectorConfig:
     """Scores a minute from one address."""
     score_key_per_minute: float = KEY_A_MINUTE
     """Scores a minute under one key that may only score."""
+    drift_interval_s: float = INTERVAL_S
+    """How often is swept for drift; 0: only when somebody asks."""
     access_client: ClientAddress = "peer"
     """Which address of who asks the access log has."""
     log: Form | None = None
@@ -204,7 +207,7 @@ class CollectorConfig:
         MVTRACE_OPEN, MVTRACE_TLS_CERT, MVTRACE_TLS_KEY, MVTRACE_DIGEST_KEY, MVTRACE_PAYLOAD_DAYS,
         MVTRACE_MAX_BODY_MIB, MVTRACE_MAX_INFLATED_MIB, MVTRACE_MAX_CONTENT_MIB,
         MVTRACE_INBOX_RETENTION_HOURS, MVTRACE_INBOX_RETENTION_MIB, MVTRACE_INBOX_MAX_AGE_HOURS,
-        MVTRACE_INBOX_UNSTORED_MIB, MVTRACE_INBOX_FLOOR_MIB,
+        MVTRACE_INBOX_UNSTORED_MIB, MVTRACE_INBOX_FLOOR_MIB, MVTRACE_DRIFT_INTERVAL_S,
         MVTRACE_LOADER_MEMORY_MIB, MVTRACE_MAX_LAG_SECONDS, MVTRACE_ACCESS_CLIENT,
         MVTRACE_SCORE_ORIGINS, MVTRACE_SCORE_PER_MINUTE, MVTRACE_SCORE_KEY_PER_MINUTE, MVTRACE_LOG
         and MVTRACE_LOG_LEVEL.
@@ -242,6 +245,7 @@ class CollectorConfig:
             score_origins=_origins(env, "MVTRACE_SCORE_ORIGINS"),
             score_per_minute=_number(env, "MVTRACE_SCORE_PER_MINUTE", ADDRESS_A_MINUTE),
             score_key_per_minute=_number(env, "MVTRACE_SCORE_KEY_PER_MINUTE", KEY_A_MINUTE),
+            drift_interval_s=_interval(env, "MVTRACE_DRIFT_INTERVAL_S", INTERVAL_S),
             access_client=_one_of(env, "MVTRACE_ACCESS_CLIENT", CLIENT_ADDRESSES) or "peer",
             log=_one_of(env, "MVTRACE_LOG", FORMS),
             log_level=_one_of(env, "MVTRACE_LOG_LEVEL", LEVELS) or "warning",
@@ -298,6 +302,11 @@ def _days(environ: Mapping[str, str], key: str, default: int) -> int:
     if days != int(days) or days > _MAX_DAYS:
         raise ConfigurationError(key, environ.get(key), f"it is 1 to {_MAX_DAYS} whole days")
     return int(days)
+
+
+def _interval(environ: Mapping[str, str], key: str, default: float) -> float:
+    """Return seconds; 0 stands for never."""
+    return 0.0 if environ.get(key, "").strip() == "0" else _number(environ, key, default)
 
 
 def _number(environ: Mapping[str, str], key: str, default: float) -> float:

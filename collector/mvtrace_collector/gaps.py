@@ -42,6 +42,7 @@ MAX_NEWS: Final = 100_000
 LOST_S: Final = 7 * 86_400.0
 """After this long without news any producer is."""
 
+_NUMBER_FIELDS: Final = 8
 _SLACK_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
 _MAX_BACKOFF_S: Final = 30.0
@@ -95,7 +96,7 @@ class GapWatch:
             if len(self._arrived) > MAX_NEWS:  # nobody can look: begin again from the tables
                 self._arrived.clear()
                 self._is_begun = False
-            self._arrived.extend(numbers)
+            self._arrived.extend(row[:_NUMBER_FIELDS] for row in numbers)
             self._spoken.update(spoken)
 
     def start(self) -> None:

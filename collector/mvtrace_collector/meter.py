@@ -21,6 +21,8 @@ ENDPOINTS: Final = {
     "/api/v1/explanation": "explanation",
     "/api/v1/requests": "requests",
     "/api/v1/gaps": "gaps",
+    "/api/v1/drift": "drift",
+    "/api/v1/affected": "affected",
     "/api/v1/status": "status",
     "/api/v1/verification": "verification",
 }

@@ -162,6 +162,14 @@ class Numbers:
     """Records they miss, by reason."""
     detached: Mapping[tuple[str, str], int] = field(default_factory=dict)
     """Parts by table and reason."""
+    open_drift: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Open episodes of drift, by kind and basis."""
+    drift_requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Requests they affected, likewise."""
+    drift_swept_at: float = 0.0
+    """Unix time in seconds of the last sweep for drift; 0 before the first."""
+    drift_failed: int = 0
+    """Minutes that could not be swept."""
     unstored_accesses: int = 0
     """Entries of the access log that are durable and not yet rows."""
 
@@ -213,7 +221,13 @@ def _store_metrics(numbers: Numbers) -> Iterator[Metric]:
     yield _by("open_gaps", "Gaps with missing records.", ("reason",), numbers.open_gaps)
     yield _by("missing_records", "Records that never came.", ("reason",), numbers.missing)
     yield _by("disk_free_bytes", "Free space.", ("place",), numbers.free_bytes)
+    drift = ("kind", "basis")
+    yield _by("open_drift", "Slots that are not what they should be.", drift, numbers.open_drift)
+    yield _by("open_drift_requests", "Requests these affected.", drift, numbers.drift_requests)
+    swept_at, failed = numbers.drift_swept_at, numbers.drift_failed
+    yield CounterMetricFamily("mvtrace_drift_unswept_minutes", "Minutes not swept.", failed)
     for name, text, value in (
+        ("drift_swept_time_seconds", "Unix time of the last sweep for drift.", swept_at),
         ("in_flight_bytes", "Bytes of bodies being read or written.", numbers.in_flight_bytes),
         ("access_unstored", "Entries that are durable, not yet rows.", numbers.unstored_accesses),
         ("ready", "1 while every check of /readyz holds.", float(numbers.is_ready)),

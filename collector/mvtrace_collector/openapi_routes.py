@@ -130,6 +130,17 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         *(*_TIMES, ("service", _TEXT), ("all", _TEXT), *_LIMIT),
         told=("gaps", "limit"),
     ),
+    ("get", "/api/v1/drift"): _read(
+        "List episodes of drift, the one met last first, after a sweep of what is stored.",
+        *(*_TIMES, ("service", _TEXT), ("environment", _TEXT), ("kind", _TEXT), ("open", _TEXT)),
+        *(("wait", {"type": "number", "minimum": 0, "maximum": 5}), *_LIMIT),
+        told=("drift", "limit"),
+    ),
+    ("get", "/api/v1/affected"): _read(
+        "Count, and list, the requests that a component, a drift or a request's state affected.",
+        *(("id", _TEXT), *_TIMES, ("list", _TEXT), *_LIMIT),
+        told=("what", "requests", "users", "versions", "sql"),
+    ),
     ("get", "/api/v1/content"): _read(
         "Give out the content of one request as it is stored.",
         ("id", _TEXT),

@@ -30,6 +30,7 @@ from mvtrace.errors import MvtraceError, StatementFailedError, UnavailableError
 from mvtrace.semconv import EVENT_DEPLOYMENT
 from mvtrace.store.session import Rows, Session
 from mvtrace_collector import decisions, engine_types
+from mvtrace_collector.dialects import NO_CALLS, Columns, columns_of
 from mvtrace_collector.failpoints import reach
 from mvtrace_collector.foreign_values import ScopeRow, nested_text, scope_row
 from mvtrace_collector.placement import Claim, Known, Placed, place
@@ -58,7 +59,6 @@ _NO_SPANS: Final[dict[str, Any]] = {
     "nested": [],
     "sound": 0,
     "malformed": 0,
-    "answers": 0,
 }
 _NO_EVENTS: Final[dict[str, Any]] = {
     "events": 0,
@@ -191,11 +191,13 @@ class SegmentStage:
             self._rows["quarantine"] += spans["malformed"]
         if spans["sound"] or logs["events"]:
             self._decode({*logs["scopes"], *spans["scopes"]}, {*logs["nested"], *spans["nested"]})
-            months = self._place(answers=spans["answers"])
+            calls = columns_of(spans["attribute_keys"])
+            months = self._place(calls)
             if spans["sound"]:
                 self._insert_by_month(
                     "spans",
                     months,
+                    calls,
                     content_keys=content_keys,
                     **_content_rules(spans),
                     **_digest_rules(content_keys, self.digest_key),
@@ -343,7 +345,7 @@ class SegmentStage:
         if texts:
             self._session.insert("stage_values", ("raw", "json"), texts)
 
-    def _place(self, *, answers: int) -> list[int]:
+    def _place(self, calls: Columns) -> list[int]:
         """Give each trace its request, store what is new, and return the months they are in."""
         claims = [Claim(*row) for row in self._query("ids_survey").rows]
         known = [Known(*row) for row in self._query("ids_known").rows]
@@ -352,8 +354,8 @@ class SegmentStage:
         months = sorted({row.month for row in placed})
         if any(row.is_new for row in placed):
             self._insert_by_month("trace_aliases", months)
-        if answers:
-            self._insert_by_month("answer_aliases", months)
+        if calls.response_id:
+            self._insert_by_month("answer_aliases", months, calls)
         return months
 
     def _verify(self, table: str, expected: int, *, name: str = "") -> None:
@@ -364,19 +366,24 @@ class SegmentStage:
         if expected:
             self._rows[table] += expected
 
-    def _insert_by_month(self, name: str, months: Sequence[int], **parameters: Any) -> None:
+    def _insert_by_month(
+        self, name: str, months: Sequence[int], calls: Columns = NO_CALLS, **parameters: Any
+    ) -> None:
         for first in range(0, len(months), MONTHS_PER_INSERT):
             part = list(months[first : first + MONTHS_PER_INSERT])
-            self._insert(name, suffix=f":{part[0]}", months=part, **parameters)
+            self._insert(name, calls, suffix=f":{part[0]}", months=part, **parameters)
 
-    def _insert(self, name: str, *, suffix: str = "", **parameters: Any) -> None:
+    def _insert(
+        self, name: str, calls: Columns = NO_CALLS, *, suffix: str = "", **parameters: Any
+    ) -> None:
         settings = f"{_INSERT_SETTINGS}, insert_deduplication_token = " + quoted(
             f"{self._token}:{name}{suffix}"
         )
         for key, value in _NEWER_SETTINGS.items():
             if self._session.knows_setting(key):
                 settings += f", {key} = {value}"
-        text = statement(name, self._database).replace("{insert_settings}", settings)
+        text = calls.put_into(statement(name, self._database))
+        text = text.replace("{insert_settings}", settings)
         reach("loader.during-insert")
         self._session.command(text, parameters)
 

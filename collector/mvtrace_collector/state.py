@@ -10,8 +10,9 @@ import hmac
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import Request
 
@@ -24,6 +25,7 @@ from mvtrace_collector.access import project_of
 from mvtrace_collector.access_log import AccessLog
 from mvtrace_collector.config import CollectorConfig
 from mvtrace_collector.door import Door
+from mvtrace_collector.drift_watch import DriftWatch
 from mvtrace_collector.erasure import Eraser, opened_keys
 from mvtrace_collector.erasure_watch import ErasureWatch
 from mvtrace_collector.gap_book import GapBook
@@ -100,6 +102,13 @@ class CollectorState:
         return self._gaps.book
 
     @property
+    def drift(self) -> DriftWatch:
+        """Sweeps for drift; a thread of its own."""
+        if self._parts is None:
+            raise NotOpenError
+        return self._drift
+
+    @property
     def is_loading(self) -> bool:
         """Whether the loader's thread lives."""
         return self._thread is not None and self._thread.is_alive()
@@ -169,6 +178,7 @@ class CollectorState:
             _LOGGER.info("Migrations applied: %s", ", ".join(applied))
         gate = self._made_gate(inbox, payload_keys, access_log)
         self._gaps = GapWatch(store)
+        self._drift = DriftWatch(store, inbox, interval_s=self.config.drift_interval_s)
         loader = self._made_loader(store, inbox)
         self._parts = (store, inbox, loader, gate)
         self.metrics.watch(inbox.lag, self._numbers)
@@ -193,7 +203,7 @@ class CollectorState:
             target=watch.run, args=(self._stop,), name="erasures", daemon=True
         )
         threads = (self._keys_thread, self._erasures_thread, self._thread)
-        for part in (*threads, self._gaps, self._observer):
+        for part in (*threads, self._gaps, self._drift, self._observer):
             part.start()
 
     def _guard_door(self, keyring: Keyring) -> None:
@@ -223,12 +233,16 @@ class CollectorState:
 
     def _made_loader(self, store: Store, inbox: Inbox) -> Loader:
         loader = Loader(store, inbox)
-        loader.on_stored = self._gaps.stored
+        loader.on_stored = self._stored
         loader.payload_days = self.config.payload_days
         loader.digest_key = self.config.digest_key or ""
         loader.book = PartsBook(store, inbox)
         loader.memory_bytes = self.config.loader_memory_bytes
         return loader
+
+    def _stored(self, numbers: Sequence[tuple[Any, ...]], spoken: Sequence[str]) -> None:
+        self._gaps.stored(numbers, spoken)
+        self._drift.stored(numbers)
 
     def close(self) -> None:
         """Refuse, let the loader finish what it is at, commit, release; idempotent."""
@@ -241,6 +255,7 @@ class CollectorState:
         if self._thread is not None:
             self._thread.join(self.config.shutdown_seconds)
         self._gaps.stop()
+        self._drift.stop()
         self._keys_thread.join(self.config.shutdown_seconds)
         self._erasures_thread.join(self.config.shutdown_seconds)
         is_logging = not self.access_log.close(self.config.shutdown_seconds)
@@ -263,6 +278,7 @@ class CollectorState:
         seen = self.observer.sighting()
         lost = self.open_gaps.sums()
         accesses = self.access_log.lag()
+        drift = self._drift.numbers
         return Numbers(
             rows=stats.rows,
             segments=stats.segments,
@@ -278,5 +294,9 @@ class CollectorState:
             open_gaps={reason: gaps for reason, (gaps, _) in lost.items()},
             missing={reason: missing for reason, (_, missing) in lost.items()},
             detached=seen.detached,
+            open_drift=drift.open,
+            drift_requests=drift.requests,
+            drift_swept_at=drift.swept_at,
+            drift_failed=drift.failed,
             unstored_accesses=accesses.accepted_seq - accesses.stored_seq,
         )

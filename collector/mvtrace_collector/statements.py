@@ -6,6 +6,7 @@ the database's name, settings) is put into the text, and none of it comes from a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -34,3 +35,8 @@ def quoted(text: str) -> str:
     """Return *text* as a literal of ClickHouse."""
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Return *texts* as an array literal of ClickHouse."""
+    return f"[{', '.join(map(quoted, texts))}]"

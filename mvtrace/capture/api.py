@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
@@ -20,13 +20,15 @@ from mvtrace.capture import plain
 from mvtrace.capture.context import SCOPE_KEY, Exchange, current_exchange, swap_exchange
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import fail_open
-from mvtrace.capture.incoming import outgoing_headers
+from mvtrace.capture.outgoing import inject as inject_into
+from mvtrace.capture.outgoing import outgoing_headers
 from mvtrace.capture.pipeline import DEFAULT_FLUSH_S, current_tracing
 from mvtrace.components.component import Component
 from mvtrace.errors import MvtraceError
 from mvtrace.scores import USER, Score, event_of
 
 _log: Final = logging.getLogger("mvtrace")
+_Carrier = TypeVar("_Carrier", bound=MutableMapping[str, Any] | MutableSequence[Any])
 
 
 @fail_open
@@ -155,6 +157,22 @@ def propagation_headers(url: str) -> dict[str, str]:
 @fail_open
 def _outgoing(url: str) -> dict[str, str]:
     return outgoing_headers(url, current_exchange(), current_tracing().config.propagate_to)
+
+
+def inject(carrier: _Carrier, receiver: str) -> _Carrier:
+    """Put who is calling into *carrier*, the headers of a message to *receiver*; returns it.
+
+    A mapping gets text, a list of pairs (Kafka's headers, gRPC's metadata) gets bytes. *receiver*
+    is a URL or ``host[:port]``: of the service, of the queue's broker. Where it is none of
+    ``MVTRACE_PROPAGATE_TO``, nothing of ours is said, and what our own caller said is taken out.
+    """
+    _inject(carrier, receiver)
+    return carrier
+
+
+@fail_open
+def _inject(carrier: object, receiver: str) -> None:
+    inject_into(carrier, receiver)
 
 
 def flush(timeout: float = DEFAULT_FLUSH_S) -> bool:

@@ -160,6 +160,34 @@ class Call(Decorator):
         self.opened()
 
     @fail_open
+    def open_within(self, outer: Call | None) -> None:
+        """Begin as a step of *outer*, which need not be current in this task or thread."""
+        if outer is None or not outer.is_open:
+            self.open()
+            return
+        before = context_api.get_current()
+        context_api.attach(trace.set_span_in_context(outer._span, before))  # noqa: SLF001 (a Call)
+        try:
+            self.open()
+        finally:
+            context_api.attach(before)
+
+    @property
+    def request_id(self) -> str | None:
+        """The request that the call is a part of."""
+        return None if self._exchange is None else self._exchange.request_id
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether its answer came from a cache: nobody was asked for it."""
+        return self._cache_origin is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the call has begun and not ended."""
+        return self._is_open
+
+    @fail_open
     def attach(self) -> None:
         """Make the call and its span current, for one step of a generator or a whole block."""
         self._before = _current.get()

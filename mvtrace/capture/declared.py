@@ -70,7 +70,7 @@ class Composite(Protocol):
 class Declared:
     """The parts of one composite version, by slot and by the model they name."""
 
-    __slots__ = ("_models", "_slots", "composite", "name", "version")
+    __slots__ = ("_models", "_slots", "composite", "kinds", "name", "version")
 
     def __init__(self, composite: Composite | None) -> None:
         self.composite = composite
@@ -82,6 +82,8 @@ class Declared:
             self._slots[component.kind, component.name] = component
             if component.kind in MODEL_KINDS:
                 self._add_model(component)
+        self.kinds = frozenset(kind for kind, _ in self._slots)
+        """Kinds of which something is declared; of all others what is met is observed."""
 
     def _add_model(self, component: Pinned) -> None:
         model_id = facts_of(component).get(MODEL_ID)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+from mvtrace.capture.anthropic_protocol import MessagesReader
 from mvtrace.capture.openai_protocol import AnswerReader
 
 READABLE: Final = frozenset({b"gzip", b"x-gzip", b"deflate"})
@@ -19,8 +20,8 @@ _ANY_HEADER: Final = zlib.MAX_WBITS + 32
 """zlib's word for: gzip or zlib, whichever it is."""
 
 
-class EncodedAnswerReader(AnswerReader):
-    """Inflates what it is fed."""
+class Inflating(AnswerReader):
+    """Inflates what it is fed, for the reader that comes after it in a class's bases."""
 
     def __init__(self, operation: str, *, is_stream: bool) -> None:
         super().__init__(operation, is_stream=is_stream)
@@ -41,3 +42,18 @@ class EncodedAnswerReader(AnswerReader):
                 return
             super().feed(text)
             piece = self._inflater.unconsumed_tail
+
+
+class EncodedAnswerReader(Inflating):
+    """Reads the OpenAI-compatible protocol, compressed."""
+
+
+class EncodedMessagesReader(Inflating, MessagesReader):
+    """Reads Anthropic's protocol, compressed."""
+
+
+ENCODED: Final[dict[type[AnswerReader], type[AnswerReader]]] = {
+    AnswerReader: EncodedAnswerReader,
+    MessagesReader: EncodedMessagesReader,
+}
+"""Readers, and what reads the same protocol compressed."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 from opentelemetry import context as context_api
@@ -21,52 +19,40 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from mvtrace import semconv
 from mvtrace.capture import plain
 from mvtrace.capture.context import Exchange, swap_exchange
-from mvtrace.capture.declared import Declared, Pinned
+from mvtrace.capture.declared import Declared
+from mvtrace.capture.evidence import FINISHED, MAX_AMENDMENTS, STARTED, Evidence
 from mvtrace.capture.guard import BREAKER, fail_open
-from mvtrace.capture.incoming import NOTHING_INCOMING, Incoming
+from mvtrace.capture.incoming import NOTHING_INCOMING, Caller, Incoming
 from mvtrace.capture.observing import ObservedSystem, Part
+from mvtrace.capture.outgoing import kept_in
 from mvtrace.capture.pipeline import Tracing
-from mvtrace.capture.privacy import MAX_HELD, Held, Text, subject_digest
+from mvtrace.capture.privacy import Held
 from mvtrace.capture.watch import WATCH
 from mvtrace.components.component import Component
 from mvtrace.ids import new_request_id
 from mvtrace.otlp import FinishedSpan
 from mvtrace.records import (
-    Alias,
-    Call,
-    CaptureReport,
     Drift,
-    IndexSnapshot,
-    ObservedComponent,
     Outcome,
     RequestRecord,
-    RouterDecision,
 )
 
 MAX_SPANS: Final = 2000
-MAX_CALLS: Final = 1000
-MAX_FINDINGS: Final = 256
-"""Drift and observed components of one request; further ones are counted as truncated."""
-MAX_ALIASES: Final = 64
-MAX_ALIAS: Final = 256
-MAX_ANNOTATIONS: Final = 128
-MAX_AMENDMENTS: Final = 100
-"""How often work that outlives its request may add to the record; that there was more is said."""
 _SELDOM: Final = (
     "parent_request_id",
+    "parent_composite_version",
+    "parent_arm",
     "conversation_id",
     "error_type",
     "arm",
     "cache_origin",
     "annotations",
 )
+_REST: Final = {semconv.IS_DECLARED_KIND: False}
 _LISTS: Final = ("aliases", "router_decisions", "index_snapshots", "calls")
-STARTED: Final = 1
-FINISHED: Final = 2
-"""Revision of the record at the end; what is told later makes the next ones."""
 
 
-class RequestExchange:
+class RequestExchange(Evidence):
     """A request from its first event to its last, whatever brought it."""
 
     protocol: str = "task"
@@ -74,23 +60,15 @@ class RequestExchange:
     route: str | None = None
     path: str | None = None
     parent_request_id: str | None = None
+    parent_composite_version: str | None = None
+    parent_arm: str | None = None
     conversation_id: str | None = None
     cache_origin: str | None = None
-    annotations: dict[str, Any] | None = None
-    subject: str | None = None
-    """Digest of whom the request is about, where the application named somebody."""
-    _texts: tuple[Text, ...] = ()
-    _held = 0
     ended_at: int | None = None
     outcome: Outcome | None = None
     error_type: str | None = None
-    spans_dropped = 0
-    calls_dropped = 0
-    truncated = 0
-    errors = 0
     is_finished = False
     has_started_record = False
-    revision = FINISHED
     span: Span = trace.INVALID_SPAN
     owns_span = False
     _before: Exchange | None = None
@@ -98,29 +76,20 @@ class RequestExchange:
     _context: context_api.Context | None = None
 
     def __init__(self, tracing: Tracing, declared: Declared, *, arm: str | None) -> None:
+        super().__init__(tracing)
         self.started_at = time.time_ns()
         self.clock_offset = self.started_at - time.perf_counter_ns()
-        self.tracing = tracing
         self.declared = declared
         self.request_id = new_request_id(self.started_at)
         self.producer_id = tracing.producer_id
         self.sequence = tracing.next_sequence()
-        self.system: ObservedSystem | None = None
-        """What makes a version of what the request meets, where none is declared."""
+        self.system: ObservedSystem | None = tracing.observed_system
+        """What knows the parts that nobody declared, and makes a version of them where none is."""
         self.composite_version = declared.version
-        if declared.composite is None:
-            self.system = tracing.observed_system
-            if self.system is not None:
-                self.composite_version = self.system.latest
+        if declared.composite is None and self.system is not None:
+            self.composite_version = self.system.latest
         self.parts: list[Part | Component] = []
         self.arm = arm
-        self.aliases: list[Alias] = []
-        self._known_aliases: set[tuple[str, str]] = set()
-        self.calls: list[Call] = []
-        self.router_decisions: list[RouterDecision] = []
-        self.index_snapshots: list[IndexSnapshot] = []
-        self.observed: dict[tuple[str, str, str], ObservedComponent] = {}
-        self.drift: dict[tuple[str, str, str, str | None], Drift] = {}
         self.spans: list[FinishedSpan] = []
 
     def now(self) -> int:
@@ -133,8 +102,6 @@ class RequestExchange:
             self.tracing.register(declared.composite)
         self.declared = declared
         self.composite_version = declared.version
-        if declared.composite is not None:
-            self.system = None
 
     # Entering and leaving
 
@@ -151,6 +118,7 @@ class RequestExchange:
             self.span = current
             self.tracing.adopt_span(current, self)
             current.set_attributes(self.start_attributes())
+            self._attach(context_api.get_current())
             return
         parent = None
         if not current.get_span_context().is_valid:
@@ -163,18 +131,29 @@ class RequestExchange:
             start_time=self.started_at,
         )
         self.owns_span = True
-        self._context_before = context_api.get_current()
-        self._context = trace.set_span_in_context(self.span, self._context_before)
-        context_api.attach(self._context)
+        self._attach(trace.set_span_in_context(self.span))
+
+    def _attach(self, context: context_api.Context) -> None:
+        """Let *context* be the current one, without what our own caller said of itself in it."""
+        before = context_api.get_current()
+        kept = kept_in(context)
+        if kept is not before:
+            self._context_before, self._context = before, kept
+            context_api.attach(kept)
 
     @fail_open
     def _note_incoming(self, incoming: Incoming) -> None:
         if incoming is NOTHING_INCOMING:
             return
         trust = self.tracing.config.trust_incoming
-        self.parent_request_id = incoming.parent_request_id(trust=trust)
+        self.called_by(incoming.caller(trust=trust))
         if incoming.client_request_id:
             self.add_alias(semconv.ALIAS_X_REQUEST_ID, incoming.client_request_id)
+
+    def called_by(self, caller: Caller | None) -> None:
+        """Note which request this one is part of."""
+        if caller is not None:
+            self.parent_request_id, self.parent_composite_version, self.parent_arm = caller
 
     def leave(self) -> None:
         """Put back what was current before, unless somebody else has changed it meanwhile."""
@@ -225,96 +204,41 @@ class RequestExchange:
         """Whether *span_id* is the span that stands for the request."""
         return self.span.get_span_context().span_id.to_bytes(8, "big") == span_id
 
-    def add_call(self, call: Call) -> bool:
-        """Put *call* on the record; False where it holds too many already."""
-        if len(self.calls) >= MAX_CALLS or self.revision >= FINISHED + MAX_AMENDMENTS:
-            self.calls_dropped += 1
-            return False
-        self.calls.append(call)
-        if call.response_id is not None:
-            self.add_alias(semconv.ALIAS_RESPONSE_ID, call.response_id)
-        return True
-
-    def add_alias(self, kind: str, value: str) -> None:
-        """Note another id of the request."""
-        shown = plain.printable(value, MAX_ALIAS, self)
-        key = plain.printable(kind, MAX_ALIAS, self), shown
-        if shown and key not in self._known_aliases:
-            if len(self.aliases) < MAX_ALIASES:
-                self._known_aliases.add(key)
-                self.aliases.append(Alias.seen(kind=key[0], value=shown))
-            else:
-                self.truncated += 1
-
-    def annotate(self, facts: Mapping[str, Any]) -> None:
-        """Put the application's own *facts* on the record; a later value replaces an earlier."""
-        merged = {**(self.annotations or {}), **plain.facts(facts, self)}
-        if len(merged) > MAX_ANNOTATIONS:
-            self.truncated += 1
-            merged = dict(list(merged.items())[:MAX_ANNOTATIONS])
-        self.annotations = merged
-
-    def name_subject(self, name: str) -> None:
-        """Note whom the request is about: as a keyed digest, by which it can be erased."""
-        self.subject = subject_digest(self.tracing.keyed_digest, name)
-        self.add_alias(semconv.ALIAS_SUBJECT, self.subject)
-
-    def hold(self, kind: str, text: str, digest: str) -> None:
-        """Keep *text* until the request ends, in a mode where content leaves the process."""
-        self._held += len(text)
-        if self._held > MAX_HELD:
-            self.truncated += 1
-            return
-        self._texts += (Text(kind, text, digest),)
-
     def _send_texts(self) -> None:
         texts, self._texts, self._held = self._texts, (), 0
         if texts:
             self.tracing.emit_content(Held(self.request_id, self.subject, texts))
 
-    def add_observed(self, kind: str, name: str, digest: str, facts: Any = None) -> None:
-        """Note that the slot *kind*/*name* held *digest* while the request ran."""
-        key = (kind, name, digest)
-        if key in self.observed:
-            return
-        if len(self.observed) >= MAX_FINDINGS:
-            self.truncated += 1
-            return
-        self.observed[key] = ObservedComponent(
-            kind=kind, name=name, digest=digest, facts=None if facts is None else dict(facts)
-        )
+    @property
+    def _is_undeclared(self) -> bool:
+        """Whether the version is made of what was met."""
+        return self.declared.composite is None and self.system is not None
 
-    def add_drift(
-        self, slot: Pinned, what: str, *, expected: str, observed: str, span_id: str | None
-    ) -> None:
-        """Note that *observed* was met where *expected* is declared; once a request."""
-        key = (slot.kind, slot.name, what, observed)
-        if key in self.drift:
-            return
-        if len(self.drift) >= MAX_FINDINGS:
-            self.truncated += 1
-            return
-        self.drift[key] = Drift(
-            kind=slot.kind,
-            name=slot.name,
-            what=what,
-            expected=expected,
-            observed=observed,
-            span_id=span_id,
-        )
+    def _composite_name(self) -> str | None:
+        if self.declared.composite is None and self.system is not None:
+            return self.system.name
+        return self.declared.name
 
     @fail_open
     def _observe(self) -> None:
-        """Let what the request met say which version served it, where nothing is declared."""
+        """Let what the request met say what served it, as far as that is not declared."""
         if self.system is None:
             return
         parts, self.parts = self.parts, []
-        seen = self.system.see(parts, route=self.route, began_at=self.started_at / 1e9)
+        seen = self.system.see(
+            parts,
+            route=self.route,
+            began_at=self.started_at / 1e9,
+            declared=self.declared.kinds,
+        )
+        if seen.rest is not None:
+            self.tracing.register(seen.rest)
         if seen.version is not None:
             self.tracing.register(seen.version)
             self.composite_version = seen.version.version
+        facts = _REST if self.declared.kinds else None
         for part in seen.met:
-            self.add_observed(part.kind, part.name, part.digest)
+            self.add_observed(part.kind, part.name, part.digest, facts)
         for (kind, name), before, now, is_volatile in seen.changes:
             what = "volatile" if is_volatile else "changed"
             self.drift[kind, name, what, now] = Drift(
@@ -411,8 +335,8 @@ class RequestExchange:
             ended_at=self.ended_at,
             outcome=self.outcome,
             composite_version=self.composite_version,
-            composite_name=self.declared.name if self.system is None else self.system.name,
-            capture=self._report(),
+            composite_name=self._composite_name(),
+            capture=self.report(),
             **self.transfer_facts(),
             **self._seldom_facts(),
         )
@@ -427,31 +351,13 @@ class RequestExchange:
         for name in _LISTS:
             if items := getattr(self, name):
                 found[name] = tuple(items)
-        if self.system is not None and self.composite_version is not None:
+        if self._is_undeclared and self.composite_version is not None:
             found["composite_basis"] = "observed"
         if self.observed:
             found["observed"] = tuple(self.observed.values())
         if self.drift:
             found["drift"] = tuple(self.drift.values())
         return found
-
-    def _report(self) -> CaptureReport:
-        if not (self.spans_dropped or self.calls_dropped or self.truncated or self.errors):
-            return _clean_report(self.tracing.digest_key_id, self.tracing.config.content)
-        return CaptureReport(
-            spans_dropped=self.spans_dropped,
-            calls_dropped=self.calls_dropped,
-            truncated=self.truncated,
-            errors=self.errors,
-            digest_key_id=self.tracing.digest_key_id,
-            content_mode=self.tracing.config.content,
-        )
-
-
-@lru_cache(maxsize=8)
-def _clean_report(digest_key_id: str, content_mode: str) -> CaptureReport:
-    """Return the report of a request of which nothing was lost: the same one for all of them."""
-    return CaptureReport(digest_key_id=digest_key_id, content_mode=content_mode)
 
 
 def error_name(error: BaseException) -> str:

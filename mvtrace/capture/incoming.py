@@ -1,21 +1,22 @@
-"""What a caller says about itself in headers, and what we say to the services we call.
+"""What a caller says about itself in headers.
 
-In: ASGI headers, or a dict of a queue's message. Out: the parent span, the parent request, the
-caller's own id; all untrusted, taken over only as far as the configuration says. Baggage of ours
-goes to the hosts of ``MVTRACE_PROPAGATE_TO`` and to nobody else.
+In: ASGI headers, a queue's message, gRPC's metadata. Out: the parent span, who called, the caller's
+own id; all untrusted, taken over only as far as the configuration says, and only in its exact form.
+What we say to the services we call is in ``outgoing``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+import re
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from mvtrace import semconv
-from mvtrace.capture.context import Exchange
 from mvtrace.ids import UUID7_PATTERN
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -26,7 +27,19 @@ _BAGGAGE: Final = b"baggage"
 _CLIENT_ID: Final = semconv.CLIENT_REQUEST_ID_HEADER.encode()
 _WANTED: Final = frozenset({_TRACEPARENT, _TRACESTATE, _BAGGAGE, _CLIENT_ID})
 _MAX_BAGGAGE: Final = 8192
+MAX_HEADERS: Final = 512
+"""Headers of a message that are looked at."""
+_VERSION: Final = re.compile(r"[0-9a-f]{64}")
+_ARM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _propagator: Final = TraceContextTextMapPropagator()
+
+
+class Caller(NamedTuple):
+    """The request that called, as it says itself."""
+
+    request_id: str
+    composite_version: str | None = None
+    arm: str | None = None
 
 
 class Incoming(NamedTuple):
@@ -46,24 +59,35 @@ class Incoming(NamedTuple):
             carrier["tracestate"] = self.tracestate
         return _propagator.extract(carrier, Context())
 
-    def parent_request_id(self, *, trust: bool | None) -> str | None:
-        """Return the caller's request id, if its baggage is trusted and holds one."""
+    def caller(self, *, trust: bool | None) -> Caller | None:
+        """Return who called, if the baggage is trusted and names a request."""
         if self.baggage is None or trust is not True:
             return None
+        said: dict[str, str] = {}
         for member in self.baggage[:_MAX_BAGGAGE].split(","):
             key, _, value = member.partition("=")
-            if key.strip() == semconv.REQUEST_ID:
-                found = unquote(value.partition(";")[0].strip())
-                return found if UUID7_PATTERN.fullmatch(found) else None
-        return None
+            said.setdefault(key.strip(), unquote(value.partition(";")[0].strip()))
+        request_id = said.get(semconv.REQUEST_ID, "")
+        if not UUID7_PATTERN.fullmatch(request_id):
+            return None
+        version, arm = said.get(semconv.COMPOSITE_VERSION, ""), said.get(semconv.ARM, "")
+        return Caller(
+            request_id,
+            version if _VERSION.fullmatch(version) else None,
+            arm if _ARM.fullmatch(arm) else None,
+        )
 
 
 NOTHING_INCOMING: Final = Incoming()
 
 
 def read_headers(headers: Headers) -> Incoming:
-    """Return what *headers* of an ASGI scope say."""
-    found = {name: value for name, value in headers if name in _WANTED}
+    """Return what *headers* of an ASGI scope say; ``baggage`` may be there several times."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in _WANTED:
+            is_more = name == _BAGGAGE and name in found
+            found[name] = found[name] + b"," + value if is_more else value
     if not found:
         return NOTHING_INCOMING
     texts = {name: value.decode("latin-1") for name, value in found.items()}
@@ -75,43 +99,21 @@ def read_headers(headers: Headers) -> Incoming:
     )
 
 
-def read_mapping(headers: Mapping[str, str] | None) -> Incoming:
-    """Return what the headers of a message say; names are compared without case."""
+def read_message(headers: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) -> Incoming:
+    """Return what the headers of a message say: a mapping, or pairs as Kafka and gRPC have them.
+
+    Names are compared without case; a value is text or bytes, what is neither is left out.
+    """
     if not headers:
         return NOTHING_INCOMING
-    texts = {name.lower(): value for name, value in headers.items()}
-    return Incoming(
-        texts.get("traceparent"),
-        texts.get("tracestate"),
-        texts.get("baggage"),
-        texts.get(semconv.CLIENT_REQUEST_ID_HEADER),
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    said = (
+        (name.lower().encode("utf-8", "replace"), _bytes(value))
+        for name, value in islice(pairs, MAX_HEADERS)
+        if isinstance(name, str) and isinstance(value, (str, bytes))
     )
+    return read_headers(said)
 
 
-def outgoing_headers(url: str, exchange: Exchange | None, hosts: Sequence[str]) -> dict[str, str]:
-    """Return the headers for a request to *url*: the current span, and our baggage if it may go."""
-    carrier: dict[str, str] = {}
-    _propagator.inject(carrier)
-    if exchange is not None and may_see_baggage(url, hosts):
-        said = {
-            semconv.REQUEST_ID: exchange.request_id,
-            semconv.COMPOSITE_VERSION: exchange.composite_version,
-            semconv.ARM: exchange.arm,
-        }
-        carrier["baggage"] = ",".join(
-            f"{key}={quote(value, safe='')}" for key, value in said.items() if value is not None
-        )
-    return carrier
-
-
-def may_see_baggage(url: str, hosts: Sequence[str]) -> bool:
-    """Whether the host of *url* is one of *hosts* (``api``, ``api:8080``, ``*.svc``)."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    named = f"[{host}]" if ":" in host else host
-    spellings = (named, f"{named}:{parts.port}") if parts.port else (named,)
-    return any(
-        spelling.endswith(allowed[1:]) if allowed.startswith("*.") else spelling == allowed
-        for allowed in hosts
-        for spelling in spellings
-    )
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1", "replace")

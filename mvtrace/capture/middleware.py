@@ -83,8 +83,10 @@ class TraceMiddleware:
         tracing = current_tracing()
         if not tracing.config.disabled:
             declared = declared_in_force(tracing, self.composite)
-            if declared is None or declared.composite is None:
-                _ = tracing.observed_system  # it reads a file, which no request shall wait for
+            # Either reads a file, which no request shall wait for.
+            _ = tracing.observed_system
+            if declared is not None and declared.composite is not None:
+                _ = tracing.releases
 
     @fail_open
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> AsgiExchange | None:

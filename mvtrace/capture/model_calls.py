@@ -1,4 +1,4 @@
-"""Calls of models: ``generation`` and ``embedding``.
+"""Calls of models: what they have in common, and ``generation``.
 
 In: what was asked for and what the provider answered. Out: ``gen_ai.*`` attributes, a ``Call`` with
 prompt, sampling, seed, usage and the provider's own ids; drift where another model, another
@@ -43,7 +43,7 @@ _USAGE: Final = {
     "output_tokens": ("output_tokens", "completion_tokens"),
     "cache_read_input_tokens": ("cache_read_input_tokens", "cached_tokens"),
     "cache_write_input_tokens": ("cache_write_input_tokens", "cache_creation_input_tokens"),
-    "reasoning_output_tokens": ("reasoning_output_tokens", "reasoning_tokens"),
+    "reasoning_output_tokens": ("reasoning_output_tokens", "reasoning_tokens", "thinking_tokens"),
 }
 """Fields of a Usage, and what providers call them."""
 
@@ -72,7 +72,7 @@ _NUMBERS: Final = frozenset({int, float})
 
 
 class ModelCall(Call):
-    """What generation and embedding have in common: a model that is asked and one that serves."""
+    """A model that is asked and one that serves."""
 
     span_kind = SpanKind.CLIENT
     slot_kind: ClassVar[str]
@@ -168,7 +168,7 @@ class ModelCall(Call):
     def compare(self) -> None:
         """Compare model and fingerprint with what the component declares."""
         component, exchange = self.component, self._exchange
-        if component is None or exchange is None:
+        if component is None or exchange is None or self.is_cached:
             return
         self.compare_with_declared(component, "digest")
         facts = facts_of(component)
@@ -178,13 +178,15 @@ class ModelCall(Call):
             if not names_same_model(expected, served):
                 self.drifted(component, "model_served", expected, served)
                 seen = digest_with(component, model_id=served)
+            elif served != expected:
+                self._compare_release(component, served)
             # Without a word of the provider nothing was observed: the component is only declared.
             exchange.add_observed(component.kind, component.name, seen, {MODEL_ID: served})
         self._compare_fingerprint(component, facts)
 
     def parts(self) -> Iterator[Part | Component]:
         """Yield the model: the component that was named, else what was asked for and who served."""
-        if not self.is_ok:
+        if not self.is_ok or self.is_cached:
             return  # who would have served is not known
         component, served = self.component, self._served
         if component is None and self.model is None and served is None:
@@ -200,6 +202,16 @@ class ModelCall(Call):
         else:
             facts = {**facts_of(component), MODEL_ID: served}
             yield Part(component.kind, component.name, facts, at_call=False)
+
+    def _compare_release(self, component: Pinned, served: str) -> None:
+        """Note drift where a declared alias is answered by another release than at first."""
+        version = self.declared.version
+        if version is None or self._tracing is None:
+            return
+        slot = f"{component.kind}/{component.name}"
+        first = self._tracing.releases.first(version, slot, served)
+        if first != served:
+            self.drifted(component, "release", first, served)
 
     def _compare_fingerprint(self, component: Pinned, facts: Mapping[str, Any]) -> None:
         expected = facts.get(SETTINGS, {}).get(FINGERPRINT)
@@ -233,6 +245,8 @@ class GenerationCall(ModelCall):
 
     prompt: Pinned | str | None = None
     prompt_version: str | None = None
+    is_prompt_named = True
+    """Whether the template has a name of its own; else its slot is this call's of its route."""
     sampling: Mapping[str, Any] | None = None
     seed: int | None = None
     tools: Sequence[Any] = ()
@@ -331,7 +345,8 @@ class GenerationCall(ModelCall):
         """Yield template, tools and sampling too."""
         yield from super().parts()
         if isinstance(self.prompt, Component):
-            yield self.prompt
+            is_named = self.is_prompt_named
+            yield self.prompt if is_named else Part("prompt", self.prompt.name, self.prompt)
         elif self.prompt is not None and self.prompt_version is not None:
             facts = {"registered_as": str(self.prompt), "version": str(self.prompt_version)}
             yield Part("prompt", str(self.prompt), facts, at_call=False)
@@ -366,19 +381,6 @@ class GenerationCall(ModelCall):
         )
 
 
-class EmbeddingCall(ModelCall):
-    """A model that turns texts into vectors."""
-
-    kind: ClassVar[CallKind] = "embedding"
-    slot_kind = "embedding_model"
-    operation = "embeddings"
-
-    @fail_open
-    def input(self, texts: object) -> None:
-        """Give what is embedded: its keyed digest is kept."""
-        self._input_digest = self.digest(texts, "input")
-
-
 def generation(  # noqa: PLR0913 (one keyword a fact of the call)
     name: str,
     *,
@@ -407,20 +409,6 @@ def generation(  # noqa: PLR0913 (one keyword a fact of the call)
     call.seed = seed
     call.tools = tools
     call.operation = operation
-    return call
-
-
-def embedding(
-    name: str,
-    *,
-    model: str | None = None,
-    provider: str | None = None,
-    component: Pinned | None = None,
-) -> EmbeddingCall:
-    """Return a call of an embedding model, for ``with``, ``async with`` or as a decorator."""
-    call = EmbeddingCall(name, component)
-    call.model = model
-    call.provider = provider
     return call
 
 

@@ -12,7 +12,8 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple
 
 from mvtrace.capture.guard import fail_open
@@ -24,6 +25,8 @@ from mvtrace.components.stack import stack
 from mvtrace.config import TracingConfig
 from mvtrace.digest import COMPONENT_DOMAIN, canonical_bytes, digest_of
 from mvtrace.errors import CanonicalFormError, CompositeError, MvtraceError
+from mvtrace.otlp import LogEvent
+from mvtrace.semconv import EVENT_COMPOSITE
 
 SYNC_S: Final = 1.0
 """How often processes of one service look at what the others know."""
@@ -106,6 +109,26 @@ class Observed(NamedTuple):
     met: tuple[Component, ...]
     """What the request itself met of it."""
     changes: tuple[Change, ...]
+    rest: Rest | None = None
+    """What it met beside a declared version, to be registered."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rest:
+    """Parts that belong to no version: registered as components, and as nothing else."""
+
+    whole: CompositeVersion
+
+    @property
+    def version(self) -> str:
+        """What they are known by, so that they are registered once."""
+        return f"{self.whole.version} rest"
+
+    def events(self, *, register_content: bool = True) -> Iterator[LogEvent]:
+        """Yield their contents and components."""
+        for event in self.whole.events(register_content):
+            if event.name != EVENT_COMPOSITE:
+                yield event
 
 
 class ObservedSystem:
@@ -135,24 +158,43 @@ class ObservedSystem:
         return self._latest
 
     def see(
-        self, parts: Iterable[Part | Component], *, route: str | None, began_at: float
+        self,
+        parts: Iterable[Part | Component],
+        *,
+        route: str | None,
+        began_at: float,
+        declared: AbstractSet[str] = frozenset(),
     ) -> Observed:
         """Return the version of a request that began at *began_at* (Unix seconds) and met *parts*.
 
-        None while nothing but the stack is known.
+        None while nothing but the stack is known, and where somebody has *declared* one: then only
+        parts of the kinds that are not in it are looked at.
         """
-        met = [one for part in parts if (one := self._component(part, route)) is not None]
+        met = [
+            one
+            for part in parts
+            if part.kind not in declared and (one := self._component(part, route)) is not None
+        ]
         with self._lock:
             seen = self._slots.see(met, began_at=began_at, now=time.time())
             self._is_dirty = self._is_dirty or seen.is_new
             self._pending += seen.changes
-            if len(seen.components) <= len(self._own):
+            if not declared and len(seen.components) <= len(self._own):
                 return Observed(None, (), ())  # an interpreter alone is no system
-            version, changes, self._pending = self._version(seen.components), self._pending, ()
-            self._latest = None if version is None else version.version
-        if self._thread is None:
+            changes, self._pending = self._pending, ()
+            has_news = bool(met) or not declared
+            if declared:
+                met += [one for one in self._own if one.kind not in declared]
+                changes = tuple(one for one in changes if one.slot[0] not in declared)
+                whole = self._version(tuple(met))
+                found = Observed(None, tuple(met), changes, None if whole is None else Rest(whole))
+            else:
+                version = self._version(seen.components)
+                self._latest = None if version is None else version.version
+                found = Observed(version, tuple(met), changes)
+        if self._thread is None and has_news:
             self._start()
-        return Observed(version, tuple(met), changes)
+        return found
 
     def _component(self, part: Part | Component, route: str | None) -> Component | None:
         if isinstance(part, Component):

@@ -49,6 +49,12 @@ PARAMETERS: Final = (
     "frequency_penalty",
     "presence_penalty",
     "repetition_penalty",
+    "length_penalty",
+    "min_tokens",
+    "stop_token_ids",
+    "ignore_eos",
+    "use_beam_search",
+    "chat_template_kwargs",
     "logit_bias",
     "reasoning_effort",
     "dimensions",
@@ -60,6 +66,11 @@ _CONTENT: Final = {
     RESPONSES: "input",
     EMBEDDINGS: "input",
 }
+
+
+_UNSEEN: Final = ("reasoning_content", "reasoning", "tool_calls", "function_call", "refusal")
+"""Pieces of an answer that are none of its text: a stream has begun with them all the same."""
+_FLOAT_BYTES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +101,26 @@ class Answered:
     length: int = 0
     is_cut: bool = False
     """Whether a part of it was too long, or no JSON, and was not read."""
+    error: str | None = None
+    """The kind of an error that was told in place of the rest."""
+    vectors: int | None = None
+    dimension: int | None = None
 
     @property
     def text(self) -> str | None:
         """The whole text; None where there is none, or it was too long to hold."""
         return "".join(self.texts) if self.texts and self.length <= MAX_TEXT else None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what ``response`` of a call is told."""
+        return {
+            "model": self.model,
+            "id": self.id,
+            "fingerprint": self.fingerprint,
+            "finish_reason": self.finish_reason,
+            "usage": self.usage or None,
+            "text": None if self.is_cut else self.text,
+        }
 
 
 def operation_of(path: str) -> str | None:
@@ -123,12 +149,12 @@ def asked_in(operation: str, plain: Mapping[str, Any]) -> Asked:
         conversation = conversation.get("id")
     return Asked(
         operation=operation,
-        model=_text(plain.get("model")),
+        model=text_in(plain.get("model")),
         parameters={key: plain[key] for key in PARAMETERS if plain.get(key) is not None},
         seed=seed if type(seed) is int else None,
         tools=tools if isinstance(tools, list) else (),
         content=plain.get(_CONTENT[operation]),
-        conversation=_text(conversation),
+        conversation=text_in(conversation),
         is_stream=plain.get("stream") is True,
     )
 
@@ -210,27 +236,45 @@ class AnswerReader:
             self._read(plain)
 
     def _read(self, plain: Mapping[str, Any]) -> None:
+        self._read_error(plain)
         kind = plain.get("type")
         if self._operation == RESPONSES and isinstance(kind, str) and kind.startswith("response."):
-            if kind == "response.output_text.delta":
-                self._add_text(plain.get("delta"))
-            whole = plain.get("response")
-            if isinstance(whole, dict):
-                self._read_common(whole)
+            self._read_event(kind, plain)
             return
         self._read_common(plain)
-        for choice in _dicts(plain.get("choices")):
-            self._read_choice(choice)
-        if self._operation == RESPONSES:
-            for item in _dicts(plain.get("output")):
-                for part in _dicts(item.get("content")):
+        if self._operation == EMBEDDINGS:
+            self._read_vectors(dicts_in(plain.get("data")))
+        elif self._operation == RESPONSES:
+            for item in dicts_in(plain.get("output")):
+                for part in dicts_in(item.get("content")):
                     self._add_text(part.get("text"))
+        for choice in dicts_in(plain.get("choices")):
+            self._read_choice(choice)
+
+    def _read_event(self, kind: str, event: Mapping[str, Any]) -> None:
+        if kind == "response.output_text.delta":
+            self._add_text(event.get("delta"))
+        whole = event.get("response")
+        if isinstance(whole, dict):
+            self._read_error(whole)
+            self._read_common(whole)
+
+    def _read_error(self, plain: Mapping[str, Any]) -> None:
+        error = plain.get("error")
+        if isinstance(error, dict) and error:
+            kind = text_in(error.get("type")) or text_in(error.get("code"))
+            self.answered.error = kind or "error"  # its message may hold content
+
+    def _read_vectors(self, data: list[dict[str, Any]]) -> None:
+        if data:
+            self.answered.vectors = len(data)
+            self.answered.dimension = dimension_of(data[0].get("embedding"))
 
     def _read_common(self, plain: Mapping[str, Any]) -> None:
         found = self.answered
-        found.model = _text(plain.get("model")) or found.model
-        found.id = _text(plain.get("id")) or found.id
-        found.fingerprint = _text(plain.get("system_fingerprint")) or found.fingerprint
+        found.model = text_in(plain.get("model")) or found.model
+        found.id = text_in(plain.get("id")) or found.id
+        found.fingerprint = text_in(plain.get("system_fingerprint")) or found.fingerprint
         usage = plain.get("usage")
         if isinstance(usage, dict):
             found.usage = usage_of(usage)
@@ -238,16 +282,19 @@ class AnswerReader:
             details = plain.get("incomplete_details")
             reason = details.get("reason") if isinstance(details, dict) else plain.get("status")
             if reason != "in_progress":
-                found.finish_reason = _text(reason) or found.finish_reason
+                found.finish_reason = text_in(reason) or found.finish_reason
 
     def _read_choice(self, choice: dict[str, Any]) -> None:
         self.answered.finish_reason = (
-            _text(choice.get("finish_reason")) or self.answered.finish_reason
+            text_in(choice.get("finish_reason")) or self.answered.finish_reason
         )
-        for holder in (choice, choice.get("delta"), choice.get("message")):
+        before, delta = self.chunks, choice.get("delta")
+        for holder in (choice, delta, choice.get("message")):
             if isinstance(holder, dict):
                 self._add_text(holder.get("text"))
                 self._add_text(holder.get("content"))
+        if self.chunks == before and isinstance(delta, dict) and any(map(delta.get, _UNSEEN)):
+            self.chunks += 1
 
     def _add_text(self, text: object) -> None:
         if not isinstance(text, str) or not text:
@@ -270,9 +317,20 @@ def usage_of(usage: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
-def _dicts(items: object) -> list[dict[str, Any]]:
+def dimension_of(vector: object) -> int | None:
+    """Return the dimension of *vector*: a list of numbers, or their bytes in base64."""
+    if isinstance(vector, list):
+        return len(vector)
+    if isinstance(vector, str):
+        return (len(vector) * 3 // 4 - vector[-2:].count("=")) // _FLOAT_BYTES
+    return None
+
+
+def dicts_in(items: object) -> list[dict[str, Any]]:
+    """Return the objects of a list; none where it is no list."""
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
-def _text(value: object) -> str | None:
+def text_in(value: object) -> str | None:
+    """Return a text that is not empty; None for everything else."""
     return value if isinstance(value, str) and value else None

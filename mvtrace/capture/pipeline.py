@@ -32,6 +32,7 @@ from mvtrace.capture.numbers import COUNTED_AS, Facts, Numbers
 from mvtrace.capture.observing import ObservedSystem
 from mvtrace.capture.privacy import Held, Privacy
 from mvtrace.capture.processor import AttributionProcessor
+from mvtrace.capture.releases import Releases
 from mvtrace.capture.seam import kept_spans
 from mvtrace.capture.spool import Spool
 from mvtrace.capture.writer import Budget, SpoolWriter
@@ -71,6 +72,7 @@ class Tracing:
         """A UUIDv7: it tells when the producer began, so where its records can be."""
         self._registered: set[str] = set()
         self._observed_system: ObservedSystem | None = None
+        self._releases: Releases | None = None
         self._lock = threading.Lock()
         producer_id = self.producer_id
 
@@ -106,6 +108,14 @@ class Tracing:
                 if self._observed_system is None:
                     self._observed_system = ObservedSystem(self.config)
         return self._observed_system
+
+    @property
+    def releases(self) -> Releases:
+        """Which releases first answered for the models that a composite declares."""
+        if self._releases is None:
+            config = self.config
+            self._releases = Releases(config.spool_dir, config.service, config.environment)
+        return self._releases
 
     @property
     def tracer(self) -> Tracer:

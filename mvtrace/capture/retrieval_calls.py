@@ -77,6 +77,18 @@ class RetrievalCall(Call):
             )
         self._documents = tuple(found)
 
+    @property
+    def has_documents(self) -> bool:
+        """Whether it is known what came back."""
+        return bool(self._documents)
+
+    @fail_open
+    def queried(self, index: object) -> None:
+        """Say which index is queried, where that was not said before: an index as it is."""
+        if self.component is None and self.live is None and self.is_open:
+            self.live = index
+            self._look_at_live()
+
     def returned(self, result: object) -> None:
         """Take the pairs a decorated function returns as the documents."""
         if isinstance(result, (list, tuple)) and all(

@@ -1,7 +1,8 @@
 """The one seam: whatever made a span, here it becomes a FinishedSpan, fit to leave the process.
 
 In: the SDK's ReadableSpan, on the application's thread; only references are taken there. Later, on
-the writer's thread: what carries content is taken out by name, long values are cut, and the spans
+the writer's thread: what carries content is taken out by name (what it says of the call stays, as
+numbers and ids), long values are cut, and the spans
 of a request are kept or left out. What is not done here: encoding (``otlp``), files (``spool``).
 """
 
@@ -17,6 +18,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from mvtrace import content, semconv
+from mvtrace.capture.content_facts import content_facts
 from mvtrace.otlp import Attributes, AttributeValue, FinishedSpan, Scope, SpanEvent, SpanLink
 from mvtrace.records import RequestRecord
 
@@ -142,6 +144,8 @@ class Cleaned:
         if removed:
             self.removed += len(removed)
             kept[semconv.CONTENT_REMOVED] = sorted(removed)[:MAX_REMOVED_NAMES]
+            if not event and (facts := content_facts(attributes, removed)) is not None:
+                kept[semconv.CONTENT_FACTS] = facts
         return kept
 
     def _limited(self, value: AttributeValue) -> AttributeValue:

@@ -1,23 +1,29 @@
 """A request in the OpenAI-compatible protocol, read as it passes: one call on its record.
 
-In: the events of an HTTP exchange whose path is one of the protocol's. Out: the same events, at the
-same moment; then a generation or an embedding with what was asked for and answered. What callers
-send (parameters, tools, messages) is on the record; the version gets who served which model.
+In: the events of an HTTP exchange whose path is one of the protocol's, or that of Anthropic's
+messages, which many of its servers speak beside it. Out: the same events, at the same moment; then
+a generation or an embedding with what was asked for and answered. What callers send (parameters,
+tools, messages) is on the record; the version gets who served which model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final, NamedTuple
 
+from mvtrace.capture import anthropic_protocol
+from mvtrace.capture.anthropic_protocol import MessagesReader
 from mvtrace.capture.asgi import Message
 from mvtrace.capture.declared import MODEL_ID
-from mvtrace.capture.encoded_answers import READABLE, EncodedAnswerReader
+from mvtrace.capture.embedding_calls import EmbeddingCall
+from mvtrace.capture.encoded_answers import ENCODED, READABLE
 from mvtrace.capture.guard import fail_open
 from mvtrace.capture.http import HttpExchange
-from mvtrace.capture.model_calls import SERVED, EmbeddingCall, GenerationCall
+from mvtrace.capture.model_calls import SERVED, GenerationCall
 from mvtrace.capture.observing import Part
 from mvtrace.capture.openai_protocol import (
+    CHAT,
     EMBEDDINGS,
     MAX_BODY_BYTES,
     AnswerReader,
@@ -32,6 +38,24 @@ OPENAI: Final = "openai"
 """Name of the protocol in ``protocol=`` and ``MVTRACE_PROTOCOL``."""
 _REFUSED: Final = 400
 """From this status on nothing was generated."""
+
+
+class Spoken(NamedTuple):
+    """What a path is asked in."""
+
+    operation: str
+    read: Callable[[bytes], Asked | None]
+    reader: type[AnswerReader]
+
+
+def spoken_at(path: str) -> Spoken | None:
+    """Return the protocol of a request to *path*; None where it is none that is read."""
+    operation = operation_of(path)
+    if operation is not None:
+        return Spoken(operation, partial(read_request, operation), AnswerReader)
+    if path.rstrip("/").endswith(anthropic_protocol.PATH_END):
+        return Spoken(CHAT, anthropic_protocol.read_request, MessagesReader)
+    return None
 
 
 class ServedGeneration(GenerationCall):
@@ -74,6 +98,7 @@ def _generation(asked: Asked) -> ServedGeneration:
 def _embedding(asked: Asked) -> ServedEmbedding:
     call = ServedEmbedding(asked.operation)
     call.model = asked.model
+    call.parameters = dict(asked.parameters) or None
     call.open()
     if asked.content is not None:
         call.input(asked.content)
@@ -86,7 +111,7 @@ class ServedExchange(HttpExchange):
     _body: bytearray | None = None
     _call: ServedGeneration | ServedEmbedding | None = None
     _reader: AnswerReader | None = None
-    _operation: str | None = None
+    _spoken: Spoken | None = None
 
     def note_received(self, message: Message) -> None:
         """Count *message*, and keep the body until it is whole."""
@@ -97,16 +122,16 @@ class ServedExchange(HttpExchange):
     @fail_open
     def _read_asked(self, message: Message) -> None:
         if self._body is None:
-            self._operation = operation_of(self.scope.get("path", ""))
+            self._spoken = spoken_at(self.scope.get("path", ""))
             self._body = bytearray()
-        if self._operation is None or self._call is not None:
+        if self._spoken is None or self._call is not None:
             return
         self._body += message.get("body", b"")
         if len(self._body) > MAX_BODY_BYTES:
-            self._operation, self._body = None, bytearray()
+            self._spoken, self._body = None, bytearray()
             self.truncated += 1
         elif not message.get("more_body", False):
-            asked = read_request(self._operation, bytes(self._body))
+            asked = self._spoken.read(bytes(self._body))
             self._body.clear()
             if asked is not None:
                 self._ask(asked)
@@ -131,7 +156,7 @@ class ServedExchange(HttpExchange):
 
     @fail_open
     def _begin_answer(self, message: Message) -> None:
-        if self._call is None or self._operation is None:
+        if self._call is None or self._spoken is None:
             return
         headers = {
             bytes(name).lower(): bytes(value).lower() for name, value in message.get("headers", ())
@@ -141,12 +166,13 @@ class ServedExchange(HttpExchange):
         if not is_stream and b"json" not in kind:
             return
         encoding = headers.get(b"content-encoding", b"identity")
+        reader = self._spoken.reader
         if encoding in READABLE:
-            self._reader = EncodedAnswerReader(self._operation, is_stream=is_stream)
-        elif encoding == b"identity":
-            self._reader = AnswerReader(self._operation, is_stream=is_stream)
-        else:
+            reader = ENCODED[reader]
+        elif encoding != b"identity":
             self.truncated += 1
+            return
+        self._reader = reader(self._spoken.operation, is_stream=is_stream)
 
     async def send(self, message: Message) -> None:
         """Pass *message* on to the client, then read it."""
@@ -176,21 +202,18 @@ class ServedExchange(HttpExchange):
         if call is None:
             return
         if reader is not None:
-            call.response(**self._answered(reader))
+            self._tell(call, reader)
         if self.outcome not in {None, "ok"}:
             call.failed(self.error_type or str(self.outcome), self.outcome or "error")
         elif (self.status_code or 0) >= _REFUSED:
             call.failed(str(self.status_code))
         call.close()
 
-    def _answered(self, reader: AnswerReader) -> dict[str, Any]:
+    def _tell(self, call: ServedGeneration | ServedEmbedding, reader: AnswerReader) -> None:
         found = reader.end()
         self.truncated += found.is_cut
-        return {
-            "model": found.model,
-            "id": found.id,
-            "fingerprint": found.fingerprint,
-            "finish_reason": found.finish_reason,
-            "usage": found.usage or None,
-            "text": None if found.is_cut else found.text,
-        }
+        call.response(**found.facts())
+        if isinstance(call, ServedEmbedding):
+            call.made(found.vectors, found.dimension)
+        if found.error is not None:
+            call.failed(found.error)

@@ -6,6 +6,8 @@ candidate; drift where a policy is not the declared one.
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Final
 
@@ -17,6 +19,8 @@ from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import fail_open
 from mvtrace.capture.observing import Part
 from mvtrace.components.component import Component
+from mvtrace.digest import COMPONENT_DOMAIN, canonical_bytes, digest_of
+from mvtrace.errors import CanonicalFormError
 from mvtrace.records import (
     CallKind,
     Candidate,
@@ -24,6 +28,8 @@ from mvtrace.records import (
 )
 
 MAX_CANDIDATES: Final = 256
+MAX_POLICY_DEPTH: Final = 8
+"""How deep the settings of a policy may nest; below, their types alone are told."""
 
 _PAIR: Final = 2
 
@@ -37,6 +43,9 @@ class RoutingCall(Call):
     policy: Any = None
 
     _candidates: dict[str, dict[str, Any]] | None = None
+    _in_force: Mapping[str, Any] | None = None
+    """The policy as it was when the choice began."""
+    _bare_digest: str | None = None
     _chosen: str | None = None
     _reason: str | None = None
     _fallbacks: tuple[str, ...] = ()
@@ -50,7 +59,12 @@ class RoutingCall(Call):
         threshold: float | None = None,
         reason: str | None = None,
     ) -> None:
-        """Add one option: its score, the threshold in force for it, why it was taken or not."""
+        """Add one option: its score, the threshold in force for it, why it was taken or not.
+
+        A *threshold* that is not given is that of *name* in the policy's ``thresholds``.
+        """
+        if threshold is None:
+            threshold = threshold_in(self._in_force or {}, name)
         candidates = self._weighed()
         if len(candidates) >= MAX_CANDIDATES:
             self.counter.truncated += 1
@@ -71,15 +85,33 @@ class RoutingCall(Call):
             chosen["reason"] = self._reason
 
     @fail_open
-    def fallback(self, name: str) -> None:
-        """Say that *name* was tried and did not answer."""
+    def consider(self, **features: object) -> None:
+        """Say what the choice is made by, besides what was known when it began."""
+        self.features = {**(self.features or {}), **features}
+
+    @fail_open
+    def fallback(self, name: str, *, reason: str | None = None) -> None:
+        """Say that *name* was tried and did not answer, and why."""
+        tried = plain.text(name, plain.MAX_NAME, self.counter)
         if len(self._fallbacks) < MAX_CANDIDATES:
-            self._fallbacks += (plain.text(name, plain.MAX_NAME, self.counter),)
+            self._fallbacks += (tried,)
+        if reason is not None:
+            weighed = self._weighed().setdefault(tried, {})
+            weighed["reason"] = plain.text(reason, plain.MAX_REASON, self.counter)
 
     def _weighed(self) -> dict[str, dict[str, Any]]:
         if self._candidates is None:
             self._candidates = {}
         return self._candidates
+
+    def opened(self) -> None:
+        """Read the policy as it is now: it may be edited while the process runs."""
+        if self.policy is not None:
+            held, self.policy = self.policy, None  # none where it cannot be read
+            self.policy = self._in_force = policy_in_force(held)
+            self._bare_digest = _digest_of(self.policy)
+        elif self.component is not None:
+            self._in_force = facts_of(self.component).get(POLICY)
 
     def returned(self, result: object) -> None:
         """Take the name a decorated function returns as the choice."""
@@ -103,7 +135,7 @@ class RoutingCall(Call):
         """Return the digest of the router with the policy in force."""
         router = self.component
         if router is None:
-            return None
+            return self._bare_digest
         if self.policy is None or facts_of(router).get(POLICY) == self.policy:
             return router.digest
         return digest_with(router, policy=self.policy)
@@ -134,10 +166,7 @@ class RoutingCall(Call):
             exchange.router_decisions.append(self._decision(exchange))
 
     def _decision(self, exchange: RequestExchange) -> RouterDecision:
-        router = self.component
-        policy = self.policy
-        if policy is None and router is not None:
-            policy = facts_of(router).get(POLICY)
+        router, policy = self.component, self._in_force
         return RouterDecision(
             name=plain.text(self.name if router is None else router.name, plain.MAX_NAME, exchange),
             policy_digest=self._policy_digest(),
@@ -152,6 +181,61 @@ class RoutingCall(Call):
             fallbacks=self._fallbacks,
             span_id=self._span_id,
         )
+
+
+def policy_in_force(policy: Any, depth: int = 0) -> Any:
+    """Return the values of *policy* as they are now, as far as they can be JSON.
+
+    What holds them may be a mapping, a dataclass, a pydantic model, any object with attributes, or
+    a function that returns one of these.
+    """
+    if isinstance(policy, str | int | float | bool | None):
+        return policy
+    if depth > MAX_POLICY_DEPTH:
+        return type(policy).__qualname__
+    if inspect.isroutine(policy):
+        return policy_in_force(policy(), depth + 1)
+    if isinstance(policy, set | frozenset):
+        policy = sorted(policy, key=repr)
+    if isinstance(policy, list | tuple):
+        return [policy_in_force(value, depth + 1) for value in policy]
+    settings = _settings_of(policy)
+    if settings is None:
+        return str(policy)
+    return {str(key): policy_in_force(value, depth + 1) for key, value in settings.items()}
+
+
+def threshold_in(policy: Any, name: str) -> float | None:
+    """Return the threshold that *policy* has for *name*; None where it has none."""
+    several = policy.get("thresholds") if isinstance(policy, Mapping) else None
+    found = several.get(name) if isinstance(several, Mapping) else None
+    return found if isinstance(found, int | float) else None
+
+
+def _settings_of(policy: Any) -> Mapping[Any, Any] | None:
+    """Return what *policy* holds by name; None where it is one value."""
+    if isinstance(policy, Mapping):
+        return policy
+    if isinstance(policy, type):
+        return None
+    if dataclasses.is_dataclass(policy):
+        return {field.name: getattr(policy, field.name) for field in dataclasses.fields(policy)}
+    if hasattr(policy, "model_dump"):
+        settings: Mapping[Any, Any] = policy.model_dump()
+        return settings
+    held = getattr(policy, "__dict__", None)
+    if held is None:
+        return None
+    return {key: value for key, value in held.items() if not key.startswith("_")}
+
+
+def _digest_of(policy: Any) -> str | None:
+    """Return the digest of a router that is nothing but *policy*."""
+    try:
+        body = canonical_bytes({"kind": "router", "facts": {POLICY: policy}})
+    except CanonicalFormError:
+        return None
+    return digest_of(COMPONENT_DOMAIN, body)
 
 
 class ToolCall(Call):
@@ -248,8 +332,9 @@ def routing(
 ) -> RoutingCall:
     """Return a choice, for ``with``, ``async with`` or as a decorator.
 
-    *router* is the component of ``mvtrace.router``, *policy* the one in force right now where that
-    may differ from the pinned one, *features* what the choice is made by.
+    *router* is the component of ``mvtrace.router``, *features* what the choice is made by. *policy*
+    is the one in force, where that may differ from the pinned one: a mapping, an object that holds
+    the settings, or a function that returns one. It is read when the choice begins.
     """
     call = RoutingCall(name, router)
     call.features = features

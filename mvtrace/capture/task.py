@@ -7,9 +7,9 @@ one of its own, whose parent is the outer one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from opentelemetry.trace import SpanKind
 
@@ -18,21 +18,27 @@ from mvtrace.capture.context import current_exchange
 from mvtrace.capture.declared import NOTHING, Composite
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import BREAKER, fail_open
-from mvtrace.capture.incoming import read_mapping
+from mvtrace.capture.incoming import Caller, read_message
 from mvtrace.capture.middleware import declared_in_force
 from mvtrace.capture.pipeline import current_tracing, skip_request
 from mvtrace.capture.watch import WATCH
 
+Headers = Mapping[str, Any] | Iterable[tuple[str, Any]]
+"""What a message carries beside its body."""
+
 
 class TaskRequest:
     """One piece of work as a request, for ``with`` and ``async with``; see ``request``."""
+
+    span_kind = SpanKind.CONSUMER
+    """Of its span, unless it is within another request."""
 
     def __init__(
         self,
         route: str,
         composite: Composite | None,
         arm: str | None,
-        headers: Mapping[str, str] | None,
+        headers: Headers | None,
     ) -> None:
         self._route = route
         self._composite = composite
@@ -56,9 +62,16 @@ class TaskRequest:
         traceback: TracebackType | None,
     ) -> None:
         if self._exchange is not None:
-            if exc is not None:
+            if exc is not None and self._exchange.outcome is None:
                 self._exchange.note_exception(exc)
             self._exchange.finish()
+
+    @fail_open
+    def failed(self, error_type: str, *, is_fault: bool = True) -> None:
+        """Say how the work ended that raised nothing; unless *is_fault*, it was an answer."""
+        if self._exchange is not None:
+            self._exchange.error_type = plain.text(error_type, plain.MAX_ID, self._exchange)
+            self._exchange.outcome = "error" if is_fault else "ok"
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -85,14 +98,12 @@ class TaskRequest:
         exchange.route = plain.text(self._route, plain.MAX_ID, exchange)
         outer = current_exchange()
         WATCH.add(exchange)
-        exchange.enter(read_mapping(self._headers), kind=_span_kind(outer))
-        if outer is not None:
-            exchange.parent_request_id = outer.request_id
+        exchange.enter(
+            read_message(self._headers), kind=SpanKind.INTERNAL if outer else self.span_kind
+        )
         self._exchange = exchange
-
-
-def _span_kind(outer: object) -> SpanKind:
-    return SpanKind.CONSUMER if outer is None else SpanKind.INTERNAL
+        if outer is not None:
+            exchange.called_by(Caller(outer.request_id, outer.composite_version, outer.arm))
 
 
 def request(
@@ -100,11 +111,12 @@ def request(
     *,
     composite: Composite | None = None,
     arm: str | None = None,
-    headers: Mapping[str, str] | None = None,
+    headers: Headers | None = None,
 ) -> TaskRequest:
     """Record a piece of work as a request: ``with mvtrace.request(route="queue:jobs") as req``.
 
     *route* names its kind, not the single job. *headers* are those of its message, read as a
-    request's: ``traceparent``, ``baggage``, ``x-request-id``.
+    request's: ``traceparent``, ``baggage``, ``x-request-id``; a mapping, or pairs with text or
+    bytes as Kafka's clients and gRPC give them.
     """
     return TaskRequest(route, composite, arm, headers)

@@ -14,7 +14,9 @@ from mvtrace.cli.errors import ExtraMissingError
 from mvtrace.explain.explainer import explain
 
 try:
+    from mvtrace.store.affected import Affects, parse_affected_filter
     from mvtrace.store.deployments import Deployments, parse_deployment_filter
+    from mvtrace.store.drift import Drift, parse_drift_filter
     from mvtrace.store.filters import parse_filter, parse_gap_filter
     from mvtrace.store.migrations import migrate
     from mvtrace.store.opening import open_store
@@ -50,6 +52,20 @@ class DirectStore:
         with open_store(self._dsn, read_only=True) as store:
             found = Reader(store, self._project).gaps.find(wanted)
         return {"gaps": found, "limit": wanted.limit}
+
+    def drift(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the episodes of drift that a filter lets through, as far as they were swept."""
+        wanted = parse_drift_filter(texts, now_ms=time.time_ns() // 1_000_000)
+        with open_store(self._dsn, read_only=True) as store:
+            found = Drift(Statements(store, self._project)).find(wanted)
+        return {"drift": found, "limit": wanted.limit}
+
+    def affected(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return how many requests something affected."""
+        wanted = parse_affected_filter(texts, now_ms=time.time_ns() // 1_000_000)
+        with open_store(self._dsn, read_only=True) as store:
+            reader = Reader(store, self._project)
+            return Affects(Statements(store, self._project), reader).find(wanted)
 
     def deployments(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Return what served, and the decisions that a filter lets through."""

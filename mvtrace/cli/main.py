@@ -18,6 +18,7 @@ import click
 from mvtrace.cli import listing, operations, sources
 from mvtrace.cli.access import access
 from mvtrace.cli.deploy import deploy, deployments, promote, revert, rollback
+from mvtrace.cli.drift import affected, drift
 from mvtrace.cli.erase import content, erase
 from mvtrace.cli.errors import CommandLineError, ExtraMissingError
 from mvtrace.cli.keys import keys
@@ -295,6 +296,8 @@ cli.add_command(keys)
 cli.add_command(access)
 for _decision in (deploy, promote, revert, rollback, deployments):
     cli.add_command(_decision)
+cli.add_command(drift)
+cli.add_command(affected)
 cli.add_command(scores)
 cli.add_command(erase)
 cli.add_command(content)

@@ -77,6 +77,14 @@ class Collector:
         """Return the gaps that a filter lets through."""
         return self._json("/api/v1/gaps", {**texts, **self._project})
 
+    def drift(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return the episodes of drift that a filter lets through."""
+        return self._json("/api/v1/drift", {**texts, **self._project})
+
+    def affected(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        """Return how many requests something affected."""
+        return self._json("/api/v1/affected", {**texts, **self._project})
+
     def deployments(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """Return what served, and the decisions that a filter lets through."""
         return self._json("/api/v1/deployments", {**texts, **self._project})

@@ -21,12 +21,18 @@ from mvtrace.cli.words import (
     time_words,
     version_words,
 )
+from mvtrace.semconv import FEATURE_FLAG
 
 Json = Mapping[str, Any]
 
 _DAY_MS: Final = 86_400_000
 MAX_ROWS: Final = 40
 """More rows of one kind are counted, not listed; ``--json`` has them all."""
+
+
+MAX_INDENT: Final = 12
+_IN_TREE: Final = {"parent_request", "parent_missing", "child_requests"}
+"""Findings that say what the tree shows."""
 
 
 class Alert(NamedTuple):
@@ -70,12 +76,17 @@ def report_of(explanation: Json) -> Report:
 def _sections(explanation: Json) -> Iterator[Section]:
     infos = [one for one in explanation["findings"] if one["severity"] == "info"]
     yield _served(explanation)
+    yield from _provenance(explanation["composite"]["components"])
     yield from (_router(one) for one in explanation["router_decisions"])
     yield from (_index(one) for one in explanation["index_snapshots"])
     if explanation["calls"]:
         yield Section("called", _limited([_call(one) for one in explanation["calls"]]))
+    yield from _flags(explanation)
+    yield from _tree(explanation["tree"])
     yield from _scores(explanation)
     yield from _changes(explanation)
+    if explanation["tree"]:
+        infos = [one for one in infos if one["code"] not in _IN_TREE]
     yield from _notes("also", infos, {"observed", "declared", "inferred"})
     yield from _origin(explanation)
     yield _proof(explanation, infos)
@@ -159,6 +170,31 @@ def _drift_words(drift: Json) -> str:
     return f"drift: {what} {seen}, declared {declared}"
 
 
+def _provenance(components: Sequence[Json]) -> Iterator[Section]:
+    """Yield what is known of where the parts come from."""
+    rows = [
+        [
+            inert(component["kind"]),
+            inert(component["name"]),
+            inert(note["source"]),
+            inert(note["basis"]),
+            ", ".join(f"{inert(key)} {_fact_words(one)}" for key, one in note["facts"].items()),
+        ]
+        for component in components
+        for note in component["provenance"]
+    ]
+    if rows:
+        yield Section("where parts come from", _limited(rows))
+
+
+def _fact_words(fact: Any) -> str:
+    if isinstance(fact, Mapping):
+        return " ".join(f"{inert(key)} {inert(one)}" for key, one in fact.items())
+    if isinstance(fact, list):
+        return " ".join(inert(one) for one in fact)
+    return f"{fact:,}" if type(fact) is int else inert(fact)
+
+
 def _router(decision: Json) -> Section:
     chosen = inert(decision["chosen"] or "nothing")
     reason = inert(decision["reason"] or "")
@@ -212,6 +248,7 @@ def _call(call: Json) -> list[str]:
             named("prompt", prompt.get("name")),
             settings_words(call["sampling"]),
             named("seed", call["seed"]),
+            named("from a cache, made by", call["cache_origin"]),
             by=", ",
         ),
         "" if tokens == [None, None] else " → ".join(_count(one) for one in tokens) + " tokens",
@@ -252,6 +289,31 @@ def _changes(explanation: Json) -> Iterator[Section]:
     yield Section(title, _limited(rows) or [["no evidence of a change"]])
 
 
+def _tree(tree: Json | None) -> Iterator[Section]:
+    """Yield who called the request and what it called, each indented below its caller."""
+    if tree is None:
+        return
+    title = "one of these requests"
+    if tree["caller_missing"]:
+        title = f"{title}, below {inert(tree['caller_missing'])}, which is not stored"
+    yield Section(
+        f"{title}; there may be more" if tree["is_cut"] else title,
+        _limited([_tree_row(one) for one in tree["requests"]]),
+    )
+
+
+def _tree_row(one: Json) -> list[str]:
+    mark = ">" if one["relation"] == "this" else " "
+    status = one["status_code"]
+    return [
+        f"{mark} {'  ' * min(one['depth'], MAX_INDENT)}{inert(one['request_id'])}",
+        joined(*(inert(one[key] or "") for key in ("service", "method", "route")), by=" "),
+        inert(status if status is not None else one["outcome"] or ""),
+        version_words(one["composite_version"]) if one["composite_version"] else "",
+        named("arm", one["arm"]),
+    ]
+
+
 def _scores(explanation: Json) -> Iterator[Section]:
     rows = [
         [
@@ -278,6 +340,25 @@ def _state_words(value: str | None) -> str:
     return digest_words(value) if value else "nothing"
 
 
+def _flags(explanation: Json) -> Iterator[Section]:
+    """Yield the flags that were evaluated, which the application's annotations hold."""
+    begin = f"{FEATURE_FLAG}."
+    rows = [
+        [
+            inert(key.removeprefix(begin)),
+            inert(facts.get("variant") or ""),
+            named("value", facts.get("value")),
+            inert(facts.get("reason") or ""),
+            named("error", facts.get("error")),
+            inert(facts.get("provider") or ""),
+        ]
+        for key, facts in (explanation["annotations"] or {}).items()
+        if key.startswith(begin) and isinstance(facts, dict)
+    ]
+    if rows:
+        yield Section("flags", _limited(rows))
+
+
 def _origin(explanation: Json) -> Iterator[Section]:
     """Yield what served the request that made a cached answer."""
     origin = explanation["cache_origin"]
@@ -285,6 +366,9 @@ def _origin(explanation: Json) -> Iterator[Section]:
         served = _served(origin["explanation"])
         head = f"the cached answer came from request {inert(origin['request_id'])}"
         yield Section(f"{head}, {served.title}", served.rows)
+        for snapshot in origin["explanation"]["index_snapshots"]:
+            queried = _index(snapshot)
+            yield Section(f"then {queried.title}", queried.rows)
 
 
 def _proof(explanation: Json, infos: Sequence[Json]) -> Section:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from mvtrace.components.component import Component, Draft
-from mvtrace.components.source import HINT, source_of
+from mvtrace.components.provenance.sources import of_code
+from mvtrace.components.source import HINT, file_of, source_of
 
 Target = Callable[..., Any] | type | ModuleType | str | os.PathLike[str]
 """What has behaviour: a function, class or module (by source), or a path (by content)."""
@@ -32,7 +34,11 @@ def code(
         ComponentError: *target* has no source (a lambda, a builtin), or its path cannot be read.
 
     """
-    return _behaviour(Draft("code", name, label, digest), target, settings)
+    draft = Draft("code", name, label, digest)
+    place = target if isinstance(target, (str, os.PathLike)) else file_of(target)
+    if place is not None:
+        draft.provenance.extend(of_code(Path(place)))
+    return _behaviour(draft, target, settings)
 
 
 def postprocess(

@@ -10,11 +10,14 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from string import Formatter
 from typing import Any, Final
 
 from mvtrace.components.artifact import Artifact, hash_artifact
 from mvtrace.components.content import PIECE_BYTES, Content, pin_content
+from mvtrace.components.provenance.note import Note
+from mvtrace.components.provenance.sources import of_artifact
 from mvtrace.digest import COMPONENT_DOMAIN, canonical_bytes, digest_of, parse_canonical
 from mvtrace.errors import CanonicalFormError, ComponentError
 
@@ -61,6 +64,8 @@ class Component:
     """Components that this one pins: a router's candidates, an index's embedding model."""
     roles: tuple[str, ...] = field(default=(), repr=False)
     """What each of *parts* is to this component: the role of the edge to it."""
+    provenance: tuple[Note, ...] = field(default=(), compare=False, repr=False)
+    """Where it comes from; in no digest."""
 
     def __post_init__(self) -> None:
         """Refuse a component put together by hand that breaks a law: none such is registered."""
@@ -132,6 +137,7 @@ class Draft:
     parts: list[Component] = field(default_factory=list)
     roles: list[str] = field(default_factory=list)
     artifact: Artifact | None = None
+    provenance: list[Note] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuse a slot that cannot be, before anything is hashed."""
@@ -178,6 +184,7 @@ class Draft:
                 hint="Check the path: it must be a readable file, or a folder with files.",
             ) from error
         self.artifact = artifact
+        self.provenance.extend(of_artifact(Path(path), artifact.listing))
         self.contents.extend(listing.pieces)
         self.facts["artifact"] = {
             "digest": artifact.digest,
@@ -217,6 +224,7 @@ class Draft:
             source=source,
             parts=tuple(self.parts),
             roles=tuple(self.roles),
+            provenance=tuple(self.provenance),
         )
 
     def _check_expected(self, digest: str) -> None:

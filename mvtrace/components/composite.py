@@ -14,6 +14,7 @@ from typing import Any, Final
 from mvtrace import semconv
 from mvtrace.components.component import Component
 from mvtrace.components.edges import Edge, EdgeLike, find_cycle, resolve_edges
+from mvtrace.components.provenance.note import notes_by_slot
 from mvtrace.digest import COMPOSITE_DOMAIN, canonical_bytes, digest_of
 from mvtrace.errors import CompositeError
 from mvtrace.otlp import LogEvent
@@ -75,8 +76,14 @@ class CompositeVersion:
                 semconv.COMPOSITE_VERSION: self.version,
                 semconv.COMPOSITE_NAME: self.name,
                 semconv.COMPOSITE_LABELS: canonical_bytes(self.labels).decode(),
+                **self._provenance(),
             },
         )
+
+    def _provenance(self) -> dict[str, str]:
+        """Return where the parts come from, as an attribute; none where nothing is known."""
+        notes = notes_by_slot((part.slot, part.provenance) for part in self.components)
+        return {semconv.COMPOSITE_PROVENANCE: canonical_bytes(notes).decode()} if notes else {}
 
 
 def composite(

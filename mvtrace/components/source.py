@@ -40,6 +40,14 @@ def source_of(target: object) -> str:
         raise ValueError(f"the source of {shown} is in no file that can be read.") from error
 
 
+def file_of(target: object) -> str | None:
+    """Return the file that the source of *target* stands in; None where it has none."""
+    try:
+        return inspect.getsourcefile(target)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
 def describe(target: object) -> str:
     """Return what to call *target* in a message."""
     name = getattr(target, "__qualname__", None)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mvtrace.components.component import Component, Draft
+from mvtrace.components.provenance.sources import of_image
 
 _DRIVER = re.compile(r"^NVRM version:.*?\s(\d{2,})\.\d+", re.MULTILINE)
 _MODEL = re.compile(r"^Model:\s*(\S.*?)\s*$", re.MULTILINE)
@@ -61,6 +62,7 @@ def stack(  # noqa: PLR0913 (a constructor: one keyword a fact)
         driver=found.driver,
     )
     draft.add_settings(settings)
+    draft.provenance.extend(of_image())
     return draft.pin()
 
 

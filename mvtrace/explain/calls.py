@@ -12,7 +12,7 @@ from typing import Any, Final
 from mvtrace import semconv
 from mvtrace.explain.evidence import Evidence, StoredEvent, StoredSpan, time_text
 from mvtrace.explain.explanation import plain
-from mvtrace.records import Call, Usage
+from mvtrace.records import Call, IndexSnapshot, PromptUse, RetrievedDocument, Usage
 
 SPAN_KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
 SPAN_STATUSES: Final = ("unset", "ok", "error")
@@ -48,6 +48,25 @@ def calls_of(evidence: Evidence) -> tuple[dict[str, Any], ...]:
         *(_recorded(call) for call in recorded),
         *(_traced(span, basis) for span in traced),
     )
+
+
+def snapshots_of(evidence: Evidence) -> tuple[dict[str, Any], ...]:
+    """Return what was queried: of the record, then the retrievals that only spans show.
+
+    These name documents and scores; which index it was, and in what state, no dialect says.
+    """
+    recorded = evidence.own.index_snapshots if evidence.own else ()
+    known = {shot.span_id for shot in recorded}
+    traced = (
+        IndexSnapshot(
+            name=str(span.attributes.get(semconv.GEN_AI_DATA_SOURCE_ID) or span.name),
+            documents=tuple(RetrievedDocument(**one) for one in span.documents),
+            span_id=span.span_id,
+        )
+        for span in sorted(evidence.spans, key=lambda span: span.started_at)
+        if span.documents and span.span_id not in known
+    )
+    return tuple(plain(shot) for shot in (*recorded, *traced))
 
 
 def span_view(span: StoredSpan) -> dict[str, Any]:
@@ -93,29 +112,28 @@ def _recorded(call: Call) -> dict[str, Any]:
 
 
 def _traced(span: StoredSpan, basis: str) -> dict[str, Any]:
-    """Return the call a span of some other instrumentation shows."""
+    """Return the call a span of some other instrumentation shows, whatever its dialect.
+
+    A span stored before the store had columns for all of it has OpenTelemetry's own attributes.
+    """
     attributes = span.attributes
-    prefix = semconv.GEN_AI_REQUEST_PREFIX
-    sampling = {
-        key.removeprefix(prefix): value
-        for key, value in attributes.items()
-        if key.startswith(prefix) and key.removeprefix(prefix) not in _NOT_SAMPLING
-    }
     reasons = attributes.get(semconv.GEN_AI_FINISH_REASONS)
-    seed = attributes.get(f"{prefix}seed")
-    usage = Usage(input_tokens=span.input_tokens, output_tokens=span.output_tokens)
+    reason = ", ".join(map(str, reasons)) if isinstance(reasons, list) else None
+    seed = attributes.get(f"{semconv.GEN_AI_REQUEST_PREFIX}seed")
     call = Call(
         kind=CALL_KIND_OF_OPERATION[span.operation or ""],  # type: ignore[arg-type]
-        name=str(attributes.get(semconv.GEN_AI_TOOL_NAME) or span.name),
+        name=str(span.tool_name or attributes.get(semconv.GEN_AI_TOOL_NAME) or span.name),
         span_id=span.span_id,
         provider=span.provider,
         model_requested=span.model_requested,
         model_served=span.model_served,
-        sampling=sampling or None,
-        seed=seed if isinstance(seed, int) else None,
-        usage=usage if usage != Usage() else None,
-        finish_reason=", ".join(map(str, reasons)) if isinstance(reasons, list) else None,
+        prompt=_prompt(span),
+        sampling=_sampling(span) or None,
+        seed=seed if span.seed is None and isinstance(seed, int) else span.seed,
+        usage=_usage(span),
+        finish_reason=span.finish_reason or reason,
         response_id=span.response_id,
+        fingerprint=span.fingerprint,
         duration_ns=span.duration_ns,
         outcome="error" if span.status_code == SPAN_STATUSES.index("error") else None,
         error_type=span.error_type,
@@ -126,3 +144,31 @@ def _traced(span: StoredSpan, basis: str) -> dict[str, Any]:
         "basis": basis,
         "source": "span",
     }
+
+
+def _sampling(span: StoredSpan) -> dict[str, Any]:
+    """Return the numbers that were understood, and all that OpenTelemetry's own keys say."""
+    prefix = semconv.GEN_AI_REQUEST_PREFIX
+    said = {
+        key.removeprefix(prefix): value
+        for key, value in span.attributes.items()
+        if key.startswith(prefix) and key.removeprefix(prefix) not in _NOT_SAMPLING
+    }
+    return {**span.sampling, **said}
+
+
+def _usage(span: StoredSpan) -> Usage | None:
+    usage = Usage(
+        input_tokens=span.input_tokens,
+        output_tokens=span.output_tokens,
+        cache_read_input_tokens=span.cache_read_tokens,
+        cache_write_input_tokens=span.cache_write_tokens,
+        reasoning_output_tokens=span.reasoning_tokens,
+    )
+    return usage if usage != Usage() else None
+
+
+def _prompt(span: StoredSpan) -> PromptUse | None:
+    if span.prompt_name is None and span.prompt_version is None:
+        return None
+    return PromptUse(name=span.prompt_name, version=span.prompt_version)

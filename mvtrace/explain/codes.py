@@ -37,6 +37,9 @@ CODES: Final[dict[str, Code]] = {
     "composite_observed": Code(
         "info", "observed", "the version was made of what requests met; nobody declared one"
     ),
+    "rest_observed": Code(
+        "info", "observed", "the composite leaves out kinds of part that were met and noted"
+    ),
     "served_model_differs": Code(
         "warning", "observed", "another model answered than was asked for"
     ),

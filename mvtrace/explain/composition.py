@@ -12,6 +12,7 @@ from typing import Any
 from mvtrace.digest import COMPONENT_DOMAIN, COMPOSITE_DOMAIN, digest_of
 from mvtrace.explain.evidence import ContentReference, Evidence, content_references
 from mvtrace.explain.explanation import ComponentView, CompositeView, ContentState
+from mvtrace.explain.provenance import notes_in
 from mvtrace.explain.states import Slot, body_kind, observations, plain_facts
 from mvtrace.records import Basis, RequestRecord
 
@@ -112,7 +113,19 @@ def _component(evidence: Evidence, slot: Slot) -> ComponentView:
         drift=drift,
         served=_served(record, slot),
         facts=plain_facts(body) if body else None,
+        provenance=_provenance(evidence, slot, digest),
     )
+
+
+def _provenance(
+    evidence: Evidence, slot: Slot, digest: str | None
+) -> tuple[Mapping[str, Any], ...]:
+    """Return where the declared part comes from: nothing of what was met in its place."""
+    stored = evidence.composite
+    declared = (evidence.state_then.declared or {}).get(slot)
+    if stored is None or declared is None or digest != declared:
+        return ()
+    return notes_in(stored.provenance).get("/".join(slot), ())
 
 
 def _basis(

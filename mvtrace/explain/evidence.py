@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from mvtrace.explain.gaps import Gap, ProducerEnd
 from mvtrace.explain.states import (
@@ -26,6 +26,9 @@ from mvtrace.explain.states import (
 )
 from mvtrace.records import RequestRecord
 from mvtrace.registry.deployments import Deployment, serving_at
+
+_ANSWERING: Final = frozenset({"generation", "postprocess"})
+"""Kinds of calls whose result is the answer: one of these from a cache is an answer from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +70,19 @@ class StoredSpan:
     response_id: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    finish_reason: str | None = None
+    conversation_id: str | None = None
+    tool_name: str | None = None
+    prompt_name: str | None = None
+    prompt_version: str | None = None
+    fingerprint: str | None = None
+    seed: int | None = None
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    documents: tuple[Mapping[str, Any], ...] = ()
+    """What a retrieval found: ``id`` and ``score``."""
     error_type: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     events: tuple[Mapping[str, Any], ...] = ()
@@ -96,6 +112,8 @@ class StoredComposite:
     body: bytes
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels by ``kind/name``."""
+    provenance: str = ""
+    """JSON text: notes of where parts come from, by ``kind/name``."""
 
     @cached_property
     def manifest(self) -> Manifest | None:
@@ -228,6 +246,10 @@ class Evidence:
     shared_ids: tuple[SharedId, ...] = ()
     parent: RequestHead | None = None
     children: tuple[RequestHead, ...] = ()
+    family: Mapping[str, RequestHead] = field(default_factory=dict)
+    """By id: who called it, up to the first, and what it called, in turn."""
+    family_cut: bool = False
+    """Whether there may be more of them than were fetched."""
     origins: tuple[tuple[str, Evidence | None], ...] = ()
     """Where a cached answer came from, nearest first; the last is what really spoke."""
     recent: tuple[RequestRecord, ...] = ()
@@ -265,7 +287,8 @@ class Evidence:
         """The request whose state made the answer, as the record names it, if a cache gave it."""
         if self.own is None:
             return None
-        from_calls = [call.cache_origin for call in self.own.calls if call.cache_origin]
+        answering = [call for call in self.own.calls if call.kind in _ANSWERING]
+        from_calls = [call.cache_origin for call in answering if call.cache_origin]
         return self.own.cache_origin or (from_calls[-1] if from_calls else None)
 
     @property
@@ -349,6 +372,26 @@ class Evidence:
     def changes(self) -> tuple[Change, ...]:
         """What differs between this request's state and what serves now."""
         return compare(self.state_then, self.state_now) if self.state_now else ()
+
+
+def own_head(evidence: Evidence) -> RequestHead:
+    """Return the first line about the request itself."""
+    record = evidence.own
+    if record is None:
+        return RequestHead(request_id=evidence.request_id, started_at=0)
+    return RequestHead(
+        request_id=evidence.request_id,
+        started_at=record.started_at,
+        service=record.service or "",
+        environment=record.environment or "",
+        method=record.method,
+        route=record.route,
+        status_code=record.status_code,
+        outcome=record.outcome,
+        composite_version=record.composite_version,
+        arm=record.arm,
+        parent_request_id=record.parent_request_id,
+    )
 
 
 def time_text(unix_nano: int | None) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mvtrace import semconv
-from mvtrace.explain.calls import SPAN_KINDS, calls_of, event_view, span_view
+from mvtrace.explain.calls import SPAN_KINDS, calls_of, event_view, snapshots_of, span_view
 from mvtrace.explain.composition import composite_view
 from mvtrace.explain.evidence import Evidence, StoredScore, StoredSpan, time_text
 from mvtrace.explain.explanation import (
@@ -21,6 +21,7 @@ from mvtrace.explain.explanation import (
 )
 from mvtrace.explain.findings import request_findings
 from mvtrace.explain.state_findings import state_findings
+from mvtrace.explain.tree import tree_of
 from mvtrace.ids import unix_ms_of
 from mvtrace.records import RequestRecord
 from mvtrace.scores import UNDECLARED
@@ -38,7 +39,7 @@ def explain(evidence: Evidence) -> Explanation:
         request=_request(evidence, record),
         composite=composite,
         router_decisions=tuple(plain(one) for one in record.router_decisions) if record else (),
-        index_snapshots=tuple(plain(one) for one in record.index_snapshots) if record else (),
+        index_snapshots=snapshots_of(evidence),
         calls=calls_of(evidence),
         now=_now(evidence),
         changes_since=_changes(evidence),
@@ -48,6 +49,7 @@ def explain(evidence: Evidence) -> Explanation:
         ),
         events=tuple(event_view(event) for event in evidence.events),
         cache_origin=_cache_origin(evidence),
+        tree=tree_of(evidence),
         deployment=evidence.deployed.to_dict() if evidence.deployed else None,
         scores=tuple(_score(evidence, score) for score in evidence.scores),
     )
@@ -82,6 +84,8 @@ def _from_record(record: RequestRecord) -> dict[str, Any]:
     first = record.first_byte_at
     return {
         "parent_request_id": record.parent_request_id,
+        "parent_composite_version": record.parent_composite_version,
+        "parent_arm": record.parent_arm,
         "trace_id": record.trace_id,
         "span_id": record.span_id,
         "time": time_text(started),
@@ -143,6 +147,9 @@ def _from_spans(evidence: Evidence) -> dict[str, Any]:
         "route": root.attributes.get(semconv.HTTP_ROUTE),
         "path": root.attributes.get(semconv.URL_PATH),
         "arm": root.arm,
+        "conversation_id": next(
+            (span.conversation_id for span in evidence.spans if span.conversation_id), None
+        ),
     }
 
 

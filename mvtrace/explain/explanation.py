@@ -64,6 +64,8 @@ class ComponentView:
     served: tuple[str, ...] = ()
     """Model names that answered in this slot."""
     facts: Mapping[str, Any] | None = None
+    provenance: tuple[Mapping[str, Any], ...] = ()
+    """Where it comes from, as whoever pinned it has seen: source, basis, facts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,8 @@ class Explanation:
     cache_origin: Mapping[str, Any] | None = None
     deployment: Mapping[str, Any] | None = None
     """What the deployment log had serve when the request began."""
+    tree: Mapping[str, Any] | None = None
+    """Who called the request, up to the first, and what it called; None where it stands alone."""
     scores: tuple[Mapping[str, Any], ...] = ()
     """What was thought of the answer, the latest of each name and scorer."""
 

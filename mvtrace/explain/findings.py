@@ -14,7 +14,9 @@ from mvtrace.explain.codes import counted, finding
 from mvtrace.explain.evidence import Evidence, RequestHead, StoredRecord, time_text
 from mvtrace.explain.explanation import Finding, short
 from mvtrace.explain.gaps import ProducerEnd
+from mvtrace.ids import UUID7_PATTERN
 from mvtrace.records import SCHEMA_VERSION, CaptureReport, RequestRecord
+from mvtrace.semconv import ALIAS_RESPONSE_ID
 
 
 def request_findings(evidence: Evidence) -> Iterator[Finding]:
@@ -192,7 +194,7 @@ def _cache(evidence: Evidence) -> Iterator[Finding]:
     if origin is None:
         yield finding(
             "cache_origin_missing",
-            f"The answer came from a cache; the request {last_id} that made it is not stored.",
+            f"The answer came from a cache; {_unfound(last_id)}.",
             request_id=last_id,
         )
         return
@@ -205,6 +207,16 @@ def _cache(evidence: Evidence) -> Iterator[Finding]:
         version=version,
         chain=[request_id for request_id, _ in evidence.origins],
     )
+
+
+def _unfound(origin: str) -> str:
+    """Say of an origin that is not found what is known: a request, or what a cache kept of it."""
+    kind, _, response = origin.partition(":")
+    if response and kind == ALIAS_RESPONSE_ID:
+        return f"of requests that got the response {response} none, or not just one, is stored"
+    if UUID7_PATTERN.fullmatch(origin):
+        return f"the request {origin} that made it is not stored"
+    return "which request made it is not known"
 
 
 def _spans(evidence: Evidence) -> Iterator[Finding]:
@@ -266,8 +278,11 @@ def _family(evidence: Evidence, record: RequestRecord | None) -> Iterator[Findin
         else:
             yield finding(
                 "parent_missing",
-                f"Called by request {record.parent_request_id}, which is not stored.",
+                f"Called by request {record.parent_request_id}, which is not stored"
+                f"{_said_of_caller(record)}.",
                 request_id=record.parent_request_id,
+                composite_version=record.parent_composite_version,
+                arm=record.parent_arm,
             )
     if evidence.children:
         listed = ", ".join(_head(child) for child in evidence.children)
@@ -276,6 +291,18 @@ def _family(evidence: Evidence, record: RequestRecord | None) -> Iterator[Findin
             f"Called {counted(len(evidence.children), 'other request')}: {listed}.",
             request_ids=[child.request_id for child in evidence.children],
         )
+
+
+def _said_of_caller(record: RequestRecord) -> str:
+    """Return what a caller that is not stored has said of itself."""
+    said = [
+        f"version {short(record.parent_composite_version)}"
+        if record.parent_composite_version
+        else "",
+        f"arm {record.parent_arm}" if record.parent_arm else "",
+    ]
+    named = ", ".join(filter(None, said))
+    return f" (by its own words: {named})" if named else ""
 
 
 def _cycles(evidence: Evidence, record: RequestRecord | None) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from mvtrace.explain.codes import counted, finding
 from mvtrace.explain.evidence import Evidence, time_text
 from mvtrace.explain.explanation import ComponentView, CompositeView, Finding, short
 from mvtrace.registry.deployments import Deployment, serving_at
+from mvtrace.semconv import IS_DECLARED_KIND
 
 _SEEN: Final = {"index": "queried", "prompt": "rendered", "router": "decided with"}
 """How a kind of component is used, for the sentence about its drift."""
@@ -24,7 +25,8 @@ def state_findings(evidence: Evidence, composite: CompositeView) -> Iterator[Fin
     """Yield what is to be said about the composite version and its components."""
     for component in composite.components:
         yield from _drift(component)
-    yield from _undeclared(composite)
+    yield from _undeclared(evidence, composite)
+    yield from _rest(evidence)
     yield from _served_models(evidence)
     yield from _composite(evidence, composite)
     yield from _deployed(evidence)
@@ -43,6 +45,8 @@ def _drift(component: ComponentView) -> Iterator[Finding]:
         verb = _SEEN.get(component.kind, "seen")
         if drift["what"] == "model_served":
             text = f"{slot}: served {seen!r} but the composite declares {declared!r}"
+        elif drift["what"] == "release":
+            text = f"{slot}: {seen!r} answered, where {declared!r} was the first of this version"
         elif drift["what"] == "fingerprint":
             text = f"{slot}: the provider's fingerprint is {seen!r}, declared is {declared!r}"
         else:
@@ -65,10 +69,13 @@ def _observed_change(slot: str, component: ComponentView, drift: Mapping[str, An
     return finding(code, text, kind=component.kind, name=component.name, **drift)
 
 
-def _undeclared(composite: CompositeView) -> Iterator[Finding]:
+def _undeclared(evidence: Evidence, composite: CompositeView) -> Iterator[Finding]:
     if not composite.registered or composite.basis == "observed":
         return
+    rest = _rest_of(evidence)
     for component in composite.components:
+        if (component.kind, component.name) in rest:
+            continue
         if component.expected is None and component.digest is not None:
             yield finding(
                 "undeclared_component",
@@ -78,6 +85,21 @@ def _undeclared(composite: CompositeView) -> Iterator[Finding]:
                 name=component.name,
                 observed=component.observed,
             )
+
+
+def _rest(evidence: Evidence) -> Iterator[Finding]:
+    """Yield what kinds of part the composite leaves out, where such were met."""
+    if kinds := sorted({kind.replace("_", " ") for kind, _ in _rest_of(evidence)}):
+        yield finding(
+            "rest_observed",
+            f"The composite declares no {', '.join(kinds)}: what was met of that is observed.",
+        )
+
+
+def _rest_of(evidence: Evidence) -> set[tuple[str, str]]:
+    """Return the slots that were met of kinds of which the composite declares nothing."""
+    met = evidence.own.observed if evidence.own else ()
+    return {(one.kind, one.name) for one in met if (one.facts or {}).get(IS_DECLARED_KIND) is False}
 
 
 def _served_models(evidence: Evidence) -> Iterator[Finding]:

@@ -32,8 +32,16 @@ class Around(Protocol):
         """It raised *error*."""
 
 
-Begin = Callable[..., Around | None]
-"""Told what the method is called with (its object first); None leaves the call alone."""
+class Installed(Protocol):
+    """Something of ours in a library."""
+
+    def remove(self) -> None:
+        """Take it out again, or let it do nothing."""
+
+
+Begin = Callable[..., Any]
+"""Told what the method is called with (its object first): returns an `Around`, else None, which
+leaves the call alone."""
 
 
 class Hook:
@@ -99,5 +107,42 @@ class Hook:
             around.leave()
             around.answered(result)
             return result
+
+        return wrapper
+
+
+class ArgumentsHook(Hook):
+    """A function that is called with other arguments: ``begin`` returns ``(args, kwargs)``.
+
+    None leaves them as they are.
+    """
+
+    def _wrapped(self) -> Callable[..., Any]:
+        before = self._before
+
+        @functools.wraps(before)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            given: Any = self._begin(*args, **kwargs) if self._is_on else None
+            if given is not None:
+                args, kwargs = given
+            return before(*args, **kwargs)
+
+        return wrapper
+
+
+class ResultHook(Hook):
+    """A function whose result is replaced: ``begin(result, *args, **kwargs)`` returns another.
+
+    None leaves it as it is.
+    """
+
+    def _wrapped(self) -> Callable[..., Any]:
+        before = self._before
+
+        @functools.wraps(before)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            result = before(*args, **kwargs)
+            replaced: Any = self._begin(result, *args, **kwargs) if self._is_on else None
+            return result if replaced is None else replaced
 
         return wrapper

@@ -11,20 +11,73 @@ import importlib.machinery
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
 from mvtrace.capture.guard import fail_open
 from mvtrace.errors import ConfigurationError
-from mvtrace.integrations import litellm, openai
-from mvtrace.integrations.hooks import Hook
+from mvtrace.integrations import (
+    celery,
+    grpc_metadata,
+    http_clients,
+    langchain,
+    litellm,
+    openai,
+    vector_stores,
+)
+from mvtrace.integrations.hooks import Installed
 
-LIBRARIES: Final = {litellm.LIBRARY: litellm.install, openai.LIBRARY: openai.install}
+_ON_DEMAND: Final = (
+    "anthropic",
+    "langfuse",
+    "langgraph",
+    "langsmith",
+    "llama_index",
+    "mcp",
+    "mlflow",
+    "openfeature",
+    "semantic_router",
+    "sentence_transformers",
+    "transformers",
+)
+"""Libraries observed by our module of the same name, which is imported when they are."""
+
+
+def _install_by_module(name: str) -> tuple[Installed, ...]:
+    module = import_module(f"mvtrace.integrations.{name}")
+    hooks: tuple[Installed, ...] = module.install()
+    return hooks
+
+
+LIBRARIES: Final[dict[str, Callable[[], tuple[Installed, ...]]]] = {
+    **vector_stores.INSTALLED_BY,
+    **{name: partial(_install_by_module, name) for name in _ON_DEMAND},
+    celery.LIBRARY: celery.install,
+    grpc_metadata.LIBRARY: grpc_metadata.install,
+    http_clients.AIOHTTP: http_clients.install_aiohttp,
+    http_clients.HTTPX2: http_clients.install_httpx2,
+    http_clients.HTTPX: http_clients.install_httpx,
+    http_clients.URLLIB3: http_clients.install_urllib3,
+    langchain.LIBRARY: langchain.install,
+    litellm.LIBRARY: litellm.install,
+    openai.LIBRARY: openai.install,
+}
 """Packages that can be observed, and what does it."""
+_MODULES: Final = {
+    **http_clients.MODULES,
+    **vector_stores.MODULES,
+    "langgraph": "langgraph.graph",
+    "llama_index": "llama_index.core",
+    "openfeature": "openfeature.api",
+    "transformers": "transformers.generation.utils",
+}
+"""Where a package has no module of its own: the one whose import is waited for."""
 
 _lock: Final = threading.RLock()
-_hooks: Final[dict[str, tuple[Hook, ...]]] = {}
+_hooks: Final[dict[str, tuple[Installed, ...]]] = {}
 _waiting: Final[dict[str, Finder]] = {}
 
 
@@ -44,10 +97,11 @@ def instrument(*libraries: str) -> tuple[str, ...]:
     wanted = [name for name in libraries or sorted(LIBRARIES) if _is_installed(name)]
     with _lock:
         for name in wanted:
-            if name in sys.modules:
+            module = _MODULES.get(name, name)
+            if module in sys.modules:
                 _install(name)
             elif name not in _waiting:
-                _waiting[name] = Finder(name, _install)
+                _waiting[name] = Finder(module, partial(_install, name))
                 sys.meta_path.insert(0, _waiting[name])
     return tuple(wanted)
 
@@ -83,9 +137,9 @@ def _forget(name: str) -> None:
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Says when one package has been imported; finding it is left to the others."""
+    """Says when one module has been imported; finding it is left to the others."""
 
-    def __init__(self, name: str, then: Callable[[str], object]) -> None:
+    def __init__(self, name: str, then: Callable[[], object]) -> None:
         self._name = name
         self._then = then
 
@@ -110,6 +164,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            self._then(self._name)
+            if module.__name__ == self._name:  # a loader may have others to load as well
+                self._then()
 
         loader.exec_module = exec_module  # type: ignore[method-assign]

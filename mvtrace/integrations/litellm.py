@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 from mvtrace.capture.guard import fail_open
 from mvtrace.capture.openai_protocol import CHAT, EMBEDDINGS
 from mvtrace.capture.step_calls import routing
+from mvtrace.integrations.client_call import plain_answer
 from mvtrace.integrations.hooks import Begin, Hook
 from mvtrace.integrations.inference import Inference, inference_of, is_told
 
@@ -86,10 +87,12 @@ class Attempt:
     @fail_open
     def answered(self, result: Any) -> None:
         """Take an answer, or a stream of it."""
+        hidden = getattr(result, "_hidden_params", None) or {}
+        self._inference.is_from_cache = hidden.get("cache_hit") is True
         if hasattr(result, "__next__") or hasattr(result, "__anext__"):
             _streams[result] = self._inference
         else:
-            self._inference.told(_plain(result, self._inference.operation))
+            self._inference.told(plain_answer(self._inference.operation, result))
 
     @fail_open
     def failed(self, error: BaseException) -> None:
@@ -111,12 +114,6 @@ def _function(operation: str, content: str) -> Begin:
         return Attempt(inference, None if decision is None else decision.tries(given))
 
     return begin
-
-
-def _plain(result: Any, operation: str) -> Mapping[str, Any]:
-    keys = {"model", "usage"} if operation == EMBEDDINGS else None
-    plain: dict[str, Any] = result.model_dump(include=keys, warnings=False)
-    return plain
 
 
 def kind_of(error: BaseException) -> str:
@@ -144,7 +141,7 @@ class Piece:
     @fail_open
     def answered(self, result: Any) -> None:
         """Take the piece."""
-        self._inference.piece(_plain(result, CHAT))
+        self._inference.piece(plain_answer(CHAT, result))
 
     @fail_open
     def failed(self, error: BaseException) -> None:

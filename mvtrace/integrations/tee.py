@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-from mvtrace.capture.encoded_answers import READABLE, EncodedAnswerReader
+from mvtrace.capture.encoded_answers import ENCODED, READABLE
 from mvtrace.capture.guard import fail_open
 from mvtrace.capture.openai_protocol import AnswerReader
 from mvtrace.integrations.inference import Inference
@@ -27,17 +27,20 @@ def read_along(response: Any, inference: Inference) -> None:
     if key not in _made:
         bases = (_Async, base.AsyncByteStream) if is_async else (_Sync, base.SyncByteStream)
         _made[key] = type("StreamReadAlong", bases, {})
-    reader = _reader_of(response, inference.operation)
+    reader = _reader_of(response, inference)
     response.stream = _made[key](response.stream, _Along(inference, reader))
 
 
-def _reader_of(response: Any, operation: str) -> AnswerReader | None:
+def _reader_of(response: Any, inference: Inference) -> AnswerReader | None:
     kind = response.headers.get("content-type", "")
     is_stream = kind.startswith("text/event-stream")
     encoding = response.headers.get("content-encoding", "identity").encode()
+    reader = inference.reader
     if encoding in READABLE:
-        return EncodedAnswerReader(operation, is_stream=is_stream)
-    return AnswerReader(operation, is_stream=is_stream) if encoding == b"identity" else None
+        reader = ENCODED[reader]
+    elif encoding != b"identity":
+        return None
+    return reader(inference.operation, is_stream=is_stream)
 
 
 class _Along:
@@ -68,6 +71,12 @@ class _Either:
     def __init__(self, inner: Any, along: _Along) -> None:
         self._inner = inner
         self._along = along
+
+    def __getattr__(self, name: str) -> Any:
+        """What a library keeps on its stream is still there."""
+        if name in {"_inner", "_along"}:
+            raise AttributeError(name)
+        return getattr(self._inner, name)
 
     def __del__(self) -> None:
         """A stream that nobody read to its end nor closed is over too."""

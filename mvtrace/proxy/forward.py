@@ -19,9 +19,11 @@ import httpx2
 
 from mvtrace.capture.api import annotate
 from mvtrace.capture.asgi import Receive, Scope, Send
+from mvtrace.capture.guard import fail_open
 from mvtrace.capture.openai_protocol import ENDPOINTS
+from mvtrace.capture.outgoing import changed_pairs
 from mvtrace.proxy import refusals
-from mvtrace.proxy.upstream import Upstream, end_to_end
+from mvtrace.proxy.upstream import Headers, Upstream, end_to_end
 
 DEFAULT_TIMEOUT_S: Final = 600.0
 """How long an upstream may say nothing: what clients of the protocol wait by default."""
@@ -30,6 +32,8 @@ IDLE_S: Final = 4.0
 """How long an unused connection is kept: shorter than servers do, which is five seconds and more,
 so that none is used just when the other side closes it."""
 MAX_IDLE: Final = 256
+
+_told: Final = fail_open(changed_pairs)
 
 
 class ClientGoneError(Exception):
@@ -132,7 +136,7 @@ class Proxy:
         request = httpx2.Request(
             scope["method"],
             self._url,
-            headers=self._upstream.headers(scope),
+            headers=self._headers(scope),
             stream=upload,
             extensions={"timeout": self._timeouts, "target": self._upstream.target(scope)},
         )
@@ -146,6 +150,11 @@ class Proxy:
             return None
         upload.done.set()
         return await _relay(answer, send)
+
+    def _headers(self, scope: Scope) -> Headers:
+        """Return the headers of a request; who calls is told to an upstream that may know."""
+        headers = self._upstream.headers(scope)
+        return _told(headers, self._upstream.url) or headers
 
     def _refusal_for(self, error: httpx2.TransportError) -> refusals.Refusal:
         url, reason = self._upstream.url, str(error) or type(error).__name__

@@ -67,7 +67,7 @@ class Called:
             first_child=hexadecimal(lowest_id(started_ms + SOON_MS + 1)),
             last_child=hexadecimal(highest_id(ended_ms + CHILD_SKEW_MS)),
         )
-        return _distinct(map(rows.called_head, found.rows))
+        return tuple(rows.request_heads(found.rows).values())
 
 
 def _heads(found: Iterable[rows.Row], request_id: str) -> tuple[RequestHead, ...]:

@@ -124,6 +124,14 @@ def _flag(texts: Mapping[str, str], key: str) -> bool:
     return _FLAGS[text.lower()]
 
 
+def flag_of(key: str, text: str | None) -> bool:
+    """Return whether *text* says yes."""
+    word = (text or "").lower()
+    if word not in _FLAGS:
+        raise FilterError(key, text or "", "it is 1 or 0")
+    return _FLAGS[word]
+
+
 def time_of(key: str, text: str | None, now_ms: int, *, default: int) -> int:
     """Return Unix milliseconds."""
     if not text:

@@ -24,6 +24,7 @@ from mvtrace.explain.evidence import (
     StoredScore,
     StoredSpan,
     content_digests,
+    own_head,
 )
 from mvtrace.explain.gaps import Gap, ProducerEnd
 from mvtrace.ids import unix_ms_of
@@ -40,11 +41,12 @@ from mvtrace.semconv import (
 from mvtrace.store import rows
 from mvtrace.store.called import Called
 from mvtrace.store.deployments import UNKNOWN_TABLE, Deployments
+from mvtrace.store.family import Families
 from mvtrace.store.gaps import Gaps
 from mvtrace.store.kept_texts import had_texts
 from mvtrace.store.memory import Memory
 from mvtrace.store.registry import Registry
-from mvtrace.store.request_ids import Alias, as_request_id, hexadecimal
+from mvtrace.store.request_ids import Alias, as_request_id, hexadecimal, sought
 from mvtrace.store.siphash import siphash64
 from mvtrace.store.span_rows import stored_spans
 from mvtrace.store.statements import Statements
@@ -81,6 +83,7 @@ class Gathering:
         self._memory = memory
         self._called = Called(statements)
         self._registry = Registry(statements)
+        self._families = Families(statements)
         self._deployments = Deployments(statements)
 
     def evidence(self, request_id: str) -> Evidence | None:
@@ -111,10 +114,9 @@ class Gathering:
         found = self._with_now(dataclasses.replace(found, quarantine=self._quarantined(found)))
         shared = shared_later.result()
         found, heads = self._united(found, shared)
-        parent = found.own.parent_request_id if found.own else None
+        found = self._with_family(found, heads)
         found = dataclasses.replace(
             found,
-            parent=heads.get(parent or ""),
             shared_ids=_unrelated(shared, found, heads),
             origins=self._origins(found),
             gaps=gaps_later.result(),
@@ -272,6 +274,17 @@ class Gathering:
             heads,
         )
 
+    def _with_family(self, found: Evidence, heads: Mapping[str, RequestHead]) -> Evidence:
+        """Return *found* with its tree: *heads* are what is known of its trace and its parent."""
+        own = own_head(found)
+        parent = own.parent_request_id or ""
+        known = {child.request_id: child for child in found.children} | dict(heads)
+        ended_at = found.own.ended_at if found.own else None
+        family = self._families.of(own, ended_at, known.values(), [parent])
+        return dataclasses.replace(
+            found, parent=heads.get(parent), family=family.members, family_cut=family.is_cut
+        )
+
     def _events(self, request_id: str) -> tuple[StoredEvent, ...]:
         if not self._memory.may_hold("events"):
             return ()
@@ -310,11 +323,22 @@ class Gathering:
         origin = found.named_origin
         while origin and origin not in seen and len(hops) < MAX_HOPS:
             seen.add(origin)
-            named = as_request_id(origin)  # what names no request is not looked for
+            named = as_request_id(origin) or self._who_got(origin, seen)
             core = self._core(named) if named else None
-            hops.append((origin, self._with_registry(core) if core else None))
+            hops.append((named or origin, self._with_registry(core) if core else None))
             origin = core.named_origin if core else None
         return tuple(hops)
+
+    def _who_got(self, origin: str, apart_from: set[str]) -> str | None:
+        """Return the one request that got the response *origin* names; None where that is unclear.
+
+        A cache of a library keeps a provider's response, and with it the provider's id alone.
+        """
+        if not origin.startswith(f"{ALIAS_RESPONSE_ID}:"):
+            return None  # what names no request is not looked for
+        carried = self.aliased(sought(origin).aliases).values()
+        got = {one for ids in carried for one in ids} - apart_from
+        return got.pop() if len(got) == 1 else None
 
     def _first_seen(self, found: Evidence) -> dict[str, int]:
         """Return when a later request first ran with each digest or name that is new."""

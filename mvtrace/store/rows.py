@@ -183,19 +183,11 @@ def recorded_head(request_id: str, body: str | bytes) -> RequestHead:
         environment=record.environment or "",
         method=record.method,
         route=record.route,
-    )
-
-
-def called_head(row: Row) -> RequestHead:
-    """Return a row of ``called_requests.sql``."""
-    request, at, service, environment, method, route = row
-    return RequestHead(
-        request_id=id_text(request),
-        started_at=at,
-        service=service,
-        environment=environment,
-        method=method or None,
-        route=route or None,
+        status_code=record.status_code,
+        outcome=record.outcome,
+        composite_version=record.composite_version,
+        arm=record.arm,
+        parent_request_id=record.parent_request_id,
     )
 
 
@@ -219,10 +211,14 @@ def registry(found: Iterable[Row]) -> tuple[dict[str, StoredComposite], dict[str
     """Return the rows of ``registry.sql``: composites by version, component bodies by digest."""
     composites: dict[str, StoredComposite] = {}
     components: dict[str, bytes] = {}
-    for what, key, title, body, labels, _ in sorted(found, key=lambda row: row[5]):
+    for what, key, title, body, labels, provenance, _ in sorted(found, key=lambda row: row[6]):
         if what == "composite":
             composites[key] = StoredComposite(
-                version=key, name=title, body=raw_bytes(body), labels=dict(labels)
+                version=key,
+                name=title,
+                body=raw_bytes(body),
+                labels=dict(labels),
+                provenance=provenance,
             )
         else:
             components[key] = raw_bytes(body)

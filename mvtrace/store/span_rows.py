@@ -36,6 +36,22 @@ _FIELDS: Final = (
     "error_type",
 )
 """The first values of ``shown``, which are fields of the same name; the others follow."""
+_CALL_FIELDS: Final = (
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "finish_reason",
+    "conversation_id",
+    "tool_name",
+    "prompt_name",
+    "prompt_version",
+    "fingerprint",
+    "seed",
+    "sampling",
+    "documents",
+)
+"""The last ones; a span that was stored before ``0024_add_call_columns.sql`` has none of them."""
+_CALL_FIELDS_AT: Final = len(_FIELDS) + 9
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -56,7 +72,7 @@ def _stored_span(row: Row, request_id: str) -> StoredSpan:
     parent = raw_bytes(parent_id)
     values = orjson.loads(raw_bytes(shown).decode("utf-8", "replace"))
     strings, integers, booleans, others, events, links, dropped, removed, flags = values[
-        len(_FIELDS) :
+        len(_FIELDS) : _CALL_FIELDS_AT
     ]
     typed = (
         *strings.items(),
@@ -79,6 +95,7 @@ def _stored_span(row: Row, request_id: str) -> StoredSpan:
         content_removed=tuple(removed),
         flags=tuple(flags),
         **dict(zip(_FIELDS, values, strict=False)),
+        **dict(zip(_CALL_FIELDS, values[_CALL_FIELDS_AT:], strict=False)),
     )
 
 

@@ -6,6 +6,7 @@ a test holds that.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +37,13 @@ class Statements:
         self._settings = _FAST | (_WITHOUT_STATISTICS if store.kind == "embedded" else {})
         self.project = project
 
-    def run(self, name: str, **parameters: Any) -> Rows:
-        """Return the rows of ``sql/<name>.sql``."""
+    def run(self, file: str, /, **parameters: Any) -> Rows:
+        """Return the rows of ``sql/<file>.sql``."""
+        return self.run_text(statement(file), parameters)
+
+    def run_text(
+        self, text: str, parameters: Mapping[str, Any], settings: Mapping[str, Any] | None = None
+    ) -> Rows:
+        """Return the rows of *text*, made of such files; *settings* are added."""
         bound = {"project": self.project, **parameters}
-        return self._store.query(statement(name), bound, settings=self._settings)
+        return self._store.query(text, bound, settings={**self._settings, **(settings or {})})

@@ -490,7 +490,8 @@ def test_a_store_reads_through_the_collector(port: int) -> None:
             reader.query("SELECT nothing_there FROM requests")
     assert refusal.value.message == (
         "The query is refused: the table 'system.tables' is not one of mvtrace. The tables are "
-        "access_log, components, composites, contents, deployments, erasures, events, "
+        "access_log, components, composites, contents, deployments, drift_episodes, "
+        "drift_minutes, erasures, events, "
         "governance_events, ingest_gaps, producer_checks, producers, quarantine, request_aliases, "
         "requests, scores, spans."
     )

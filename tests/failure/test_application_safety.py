@@ -44,7 +44,7 @@ EDGES = {
     "lean.LeanSpan.get_span_context": "passes on; guarded: _make_context",
     "middleware.TraceMiddleware.__call__": "passes on; guarded: _begin, note_exception, finish",
     "middleware.TraceMiddleware.__init__": "assigns",
-    "model_calls.embedding": "makes a call",
+    "embedding_calls.embedding": "makes a call",
     "model_calls.generation": "makes a call",
     "pipeline.configure": "raises ConfigurationError where a setting cannot be",
     "pipeline.Tracing.__init__": "makes what the application asked for at its start",

@@ -80,9 +80,11 @@ def captured_request(url: str, folder: Path, system: Any, **options: Any) -> str
 
 
 def contents_of(explanation: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """State and basis of what is declared, by name; the stack, which is not, is observed."""
     return {
         part["name"]: (part["content"], part["basis"])
         for part in explanation["composite"]["components"]
+        if part["kind"] != "stack"
     }
 
 

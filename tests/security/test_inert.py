@@ -23,7 +23,7 @@ from pathlib import Path
 import pytest
 from isolation import COMMANDS
 from processes import Running, collector
-from stored import Filler, new_store
+from stored import Filler, drifted, new_store
 from story import REINDEXED, SYSTEM, calls, decision, record, request_id, snapshot
 
 from mvtrace.cli.inert import inert, inert_csv, inert_lines, json_text, markdown_text
@@ -58,7 +58,7 @@ ALL = " ".join(text for name, text in LIVE.items() if name != "long")
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SHOWING = (
     *("explain", "find", "gaps", "sql", "status", "verify", "content", "keys list", "keys create"),
-    *("keys revoke", "access", "deployments"),
+    *("keys revoke", "access", "deployments", "drift", "affected"),
 )
 WITHOUT_DATA = {
     "collector", "demo", "migrate", "proxy", "sbom", "version", "watch", "erase",
@@ -82,6 +82,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             fill.quarantine(request_id(number), text[:200], text)
         fill.content_of(request_id(0), subject=ALL[:50])
         fill.gap(service=ALL)
+        for text in (ALL, *LIVE.values()):
+            fill.drift(service=text)
     return made
 
 
@@ -158,6 +160,13 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
         "keys revoke": [["\x1b[2J"]],
         "access": texts,
         "deployments": texts,
+        "drift": [*texts, ["--service", ALL.replace("\0", "")]],
+        "affected": [
+            *([request_id(5), *form] for form in ([], ["--list"], ["--json"])),
+            [drifted("default", ALL).id, "--sql"],
+            [f"index/{ALL}".replace("\0", "")],
+            ["\x1b[2J"],
+        ],
     }
 
 

@@ -132,6 +132,10 @@ def test_anothers_is_answered_like_nobodys(world: World, name: str, ask: Ask) ->
         (Ask("/api/v1/requests?version=$short"), 200),
         (Ask("/api/v1/requests?conversation=$conversation"), 200),
         (Ask("/api/v1/gaps?service=$service"), 200),
+        (Ask("/api/v1/drift?service=$service"), 200),
+        (Ask("/api/v1/affected?id=$request"), 200),
+        (Ask("/api/v1/affected?id=$template"), 200),
+        (Ask("/api/v1/affected?id=$drift"), 200),
         (Ask("/api/v1/content?id=$request"), 200),
         (sql("SELECT service FROM requests WHERE request_id_text = '$request'"), 200),
         (sql("SELECT body FROM components WHERE digest = '$template'"), 200),
@@ -192,6 +196,7 @@ def test_lists_hold_ones_own(world: World) -> None:
     for path, own in (
         ("/api/v1/requests", '"support"'),
         ("/api/v1/gaps", '"support"'),
+        ("/api/v1/drift", '"support"'),
         ("/api/v1/keys", '"mine"'),
     ):
         status, text = world.ask(Ask(path), {}, world.mine)

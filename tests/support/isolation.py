@@ -22,7 +22,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from processes import collector
-from stored import Filler, new_store
+from stored import Filler, drifted, new_store
 from story import SECOND, SYSTEM, record, request_id
 
 from mvtrace.capture.keys import load_digest_key
@@ -60,6 +60,7 @@ THEIRS: Final[Ids] = {
     "template": SECOND.part("prompt/answer").digest,
     "subject": "hmac-sha256:00000001:" + "1" * 64,
     "person": "customer-1",
+    "drift": drifted("b", f"{SECRET}-service-1").id,
     "project": "b",
 }
 """What project b has; its key is added once it is made."""
@@ -77,6 +78,7 @@ NOBODYS: Final[Ids] = {
     "template": "sha256:" + "9" * 64,
     "subject": "hmac-sha256:00000001:" + "9" * 64,
     "person": "customer-9",
+    "drift": "9" * 32,
     "project": "c",
     "key": "8" * 12,
 }
@@ -162,6 +164,17 @@ ROUTES: Final[dict[str, tuple[Ask, ...] | str]] = {
         Ask("/api/v1/gaps?service=$service"),
         Ask("/api/v1/gaps?project=$project"),
     ),
+    "GET /api/v1/drift": (
+        Ask("/api/v1/drift?wait=0&service=$service"),
+        Ask("/api/v1/drift?wait=0&project=$project"),
+    ),
+    "GET /api/v1/affected": (
+        Ask("/api/v1/affected?id=$request&list=1"),
+        Ask("/api/v1/affected?id=$template&list=1"),
+        Ask("/api/v1/affected?id=drift:$drift"),
+        Ask("/api/v1/affected?id=$drift"),
+        Ask("/api/v1/affected?id=$request&project=$project"),
+    ),
     "GET /api/v1/content": (
         Ask("/api/v1/content?id=$request"),
         Ask("/api/v1/content?id=x-request-id:$alias"),
@@ -232,6 +245,13 @@ COMMANDS: Final[dict[str, tuple[tuple[str, ...], ...] | str]] = {
         ("--service", "$service", "--json"),
     ),
     "gaps": (("--service", "$service"), ("--service", "$service", "--all", "--json")),
+    "drift": (("--service", "$service"), ("--service", "$service", "--json")),
+    "affected": (
+        ("$request",),
+        ("$template", "--list"),
+        ("drift:$drift",),
+        ("request:$request", "--json"),
+    ),
     "sql": tuple((str(one.body),) for one in _SQL[:-1]),
     "content": (("$request",), ("$request", "--project", "$project")),
     "access": (
@@ -383,6 +403,7 @@ def _fill_a(fill: Filler) -> None:
         fill.request(record(number))
     fill.content_of(request_id(0), subject="hmac-sha256:00000001:" + "0" * 64)
     fill.gap(service="support")
+    fill.drift(service="support")
 
 
 def _fill_b(fill: Filler) -> None:
@@ -399,3 +420,4 @@ def _fill_b(fill: Filler) -> None:
         for subject in (THEIRS["subject"], subject_of(THEIRS["person"])):
             fill.content_of(request_id(number), subject=subject)
     fill.gap(service=f"{SECRET}-service-1")
+    fill.drift(service=f"{SECRET}-service-1")

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import uvicorn
@@ -39,6 +40,10 @@ class Server:
         self.asked: list[dict[str, Any]] = []
         self.failures: dict[str, int] = {}
         """Status by the name of a model that fails."""
+        self.has_own_ids = False
+        """Whether each answer of a chat gets an id that no other ever had."""
+        self.scripted: list[dict[str, Any]] = []
+        """Messages that are answered first, such as calls of tools."""
         self.url = ""
 
     def app(self) -> Starlette:
@@ -56,7 +61,13 @@ class Server:
         asked = await self._asked(request)
         if (status := self.failures.get(asked["model"])) is not None:
             return JSONResponse({"error": {"message": "it fails", "type": "x"}}, status)
-        return streamed(STREAM) if asked.get("stream") else JSONResponse(ANSWER)
+        if self.scripted:
+            choice = {"index": 0, "message": self.scripted.pop(0), "finish_reason": "tool_calls"}
+            return JSONResponse({**ANSWER, "choices": [choice]})
+        id_ = f"c-{uuid4().hex}" if self.has_own_ids else str(ANSWER["id"])
+        if asked.get("stream"):
+            return streamed(STREAM.replace(b'"c-1"', f'"{id_}"'.encode()))
+        return JSONResponse({**ANSWER, "id": id_})
 
     async def responses(self, request: Request) -> Response:
         asked = await self._asked(request)

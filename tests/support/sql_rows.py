@@ -49,7 +49,8 @@ INSERT INTO {database}.components SELECT {project:String}, concat('sha256:', toS
 FROM numbers(8)
 """
 _COMPOSITES: Final = """
-INSERT INTO {database}.composites SELECT {project:String}, repeat(['a', 'b'][1 + number], 64),
+INSERT INTO {database}.composites (project, version, name, manifest, labels, component_kinds,
+    component_names, component_digests, received_at) SELECT {project:String}, repeat(['a', 'b'][1 + number], 64),
     'support-bot', '{"components":[],"edges":[]}', map('model/answer', concat('v', toString(number))),
     ['model', 'prompt', 'index'], ['answer', 'system', 'faq'],
     arrayMap(n -> concat('sha256:', toString(4 * number + n)), [0, 1, 2]), now64(3)

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from story import SYSTEM, System, reference, spans_of
+from story import REINDEXED, SYSTEM, System, reference, request_id, spans_of
 
 from mvtrace.digest import RECORD_DOMAIN, digest_of
+from mvtrace.explain.drift import Episode, Key
 from mvtrace.explain.evidence import StoredSpan
 from mvtrace.records import RequestRecord
 from mvtrace.store import Store, migrate, open_store
@@ -206,9 +207,38 @@ class Filler:
             changed_at=MOMENT,
         )
 
+    def drift(self, *, service: str) -> None:
+        """Store an open drift of the index at the story's first request."""
+        one = drifted(self._project, service)
+        self._insert(
+            "drift_episodes",
+            episode_id=_id(one.id),
+            revision=1,
+            state=one.state,
+            basis=one.key.basis,
+            **one.key._asdict(),
+            first_request=_id(one.first),
+            last_request=_id(one.last),
+            started_at=MOMENT,
+            last_at=MOMENT,
+            requests=one.requests,
+            changed_at=MOMENT,
+        )
+
     def _insert(self, table: str, **values: Any) -> None:
         row = {"project": self._project, **values}
         self._session.insert(table, list(row), [list(row.values())])
+
+
+def drifted(project: str, service: str) -> Episode:
+    """Return the drift that ``Filler.drift`` stores."""
+    slot = {"kind": "index", "name": service, "what": "digest"}
+    expected, observed = SYSTEM.part("index/faq").digest, REINDEXED.digest
+    key = Key(
+        service=service, environment="production", expected=expected, observed=observed, **slot
+    )
+    first = request_id(0).replace("-", "")
+    return Episode(project=project, key=key, first=first, last=first, requests=1)
 
 
 def _id(request_id: str) -> bytes:

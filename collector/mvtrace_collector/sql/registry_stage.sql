@@ -9,6 +9,8 @@ SELECT
         attribute('mvtrace.composite.version')) AS claimed_digest,
     attribute('mvtrace.composite.name'),
     attribute('mvtrace.composite.labels'),
+    if(length(attribute('mvtrace.composite.provenance')) <= 65536 AND isValidJSON(attribute('mvtrace.composite.provenance')),
+        attribute('mvtrace.composite.provenance'), '') AS provenance,
     body,
     multiIf(
         body_kind != 's', 'not-text: the body is no text',

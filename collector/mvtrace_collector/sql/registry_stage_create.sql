@@ -9,6 +9,7 @@ CREATE OR REPLACE TEMPORARY TABLE stage_registry
     digest      String,
     name        String,
     labels      String,
+    provenance  String,
     body        String,
     problem     String
 )

@@ -1,12 +1,13 @@
 -- The rows of `spans` from the stage. Every attribute is in one of the Maps, the first value of a
--- repeated key; columns like model_served repeat some of them. Content stays behind, its keys are
+-- repeated key; columns like model_served repeat some of them: those of a call are put in from
+-- schemas/semconv/dialects.json. Content stays behind, its keys are
 -- in content_removed; so does what a status says, which repeats an exception's message. A URL keeps
 -- neither user nor query. Times outside of what a clock can say are clamped, and the row is flagged.
 INSERT INTO {database}.spans
 (
     project, request_id, span_id, parent_span_id, trace_id, name, kind, start_time, duration_ns, status_code, status_message, trace_state, trace_flags,
     service, environment, scope_name, scope_version, schema_url, composite_version, arm,
-    operation, provider, model_requested, model_served, response_id, input_tokens, output_tokens, error_type,
+    {call_columns} error_type,
     attributes_string, attributes_int, attributes_double, attributes_bool, attributes_json, resource_attributes, scope_attributes,
     events, links, dropped_attributes, dropped_events, dropped_links, content_removed, flags, received_at, content_digests
 )
@@ -30,7 +31,11 @@ WITH
     (k, v) -> if(has({url_keys:Array(String)}, k), replaceRegexpOne(replaceRegexpOne(v, {url_user:String}, '\\1'), {url_query:String}, ''), v) AS plain_url,
     kv -> CAST((kv.key, arrayMap(v -> json_text(v), kv.value)), 'Map(LowCardinality(String), String)') AS json_map,
     time -> fromUnixTimestamp64Nano(toInt64(least(greatest(time, earliest), latest)), 'UTC') AS sane_time,
-    toUInt64(1577836800000000000) AS earliest
+    toUInt64(1577836800000000000) AS earliest,
+    CAST(attributes_string, 'Map(String, Nullable(String))') AS call_texts,
+    CAST(attributes_int, 'Map(String, Nullable(Int64))') AS call_integers,
+    mapConcat(CAST(attributes_double, 'Map(String, Nullable(Float64))'), CAST(attributes_int, 'Map(String, Nullable(Float64))')) AS call_numbers,
+    attributes_json AS call_values{call_readings}
 SELECT
     project,
     request_id,
@@ -52,14 +57,7 @@ SELECT
     schema_url,
     if(mapContains(attributes_string, 'mvtrace.composite.version'), attributes_string['mvtrace.composite.version'], NULL) AS composite_version,
     if(mapContains(attributes_string, 'mvtrace.arm'), attributes_string['mvtrace.arm'], NULL) AS arm,
-    if(mapContains(attributes_string, 'gen_ai.operation.name'), attributes_string['gen_ai.operation.name'], NULL) AS operation,
-    multiIf(mapContains(attributes_string, 'gen_ai.provider.name'), attributes_string['gen_ai.provider.name'],
-        mapContains(attributes_string, 'gen_ai.system'), attributes_string['gen_ai.system'], NULL) AS provider,
-    if(mapContains(attributes_string, 'gen_ai.request.model'), attributes_string['gen_ai.request.model'], NULL) AS model_requested,
-    if(mapContains(attributes_string, 'gen_ai.response.model'), attributes_string['gen_ai.response.model'], NULL) AS model_served,
-    if(mapContains(attributes_string, 'gen_ai.response.id'), attributes_string['gen_ai.response.id'], NULL) AS response_id,
-    if(attributes_int['gen_ai.usage.input_tokens'] >= 0 AND mapContains(attributes_int, 'gen_ai.usage.input_tokens'), attributes_int['gen_ai.usage.input_tokens'], NULL) AS input_tokens,
-    if(attributes_int['gen_ai.usage.output_tokens'] >= 0 AND mapContains(attributes_int, 'gen_ai.usage.output_tokens'), attributes_int['gen_ai.usage.output_tokens'], NULL) AS output_tokens,
+    {call_values}
     if(mapContains(attributes_string, 'error.type'), attributes_string['error.type'], NULL) AS error_type,
     mapFromArrays(arrayFilter((k, t) -> t = 's', keys, types), arrayFilter((v, t) -> t = 's', if(empty({url_keys:Array(String)}), strings, arrayMap((k, v) -> plain_url(k, v), keys, strings)), types)) AS attributes_string,
     mapFromArrays(arrayFilter((k, t) -> t = 'i', keys, types), arrayFilter((v, t) -> t = 'i', ints, types)) AS attributes_int,

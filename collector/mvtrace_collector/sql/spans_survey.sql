@@ -9,7 +9,6 @@ SELECT
         arrayMap(v -> concat(v.value, base64Encode(concat(v.array_value, v.kvlist_value))),
             arrayFilter(v -> v.value IN ('a', 'm'), arrayConcat(arrayFlatten(span_events.attributes.value), arrayFlatten(span_links.attributes.value)))))) AS nested,
     uniqExactIf((project, trace_id, span_id), is_sound) AS sound,
-    countIf(NOT is_sound) AS malformed,
-    countIf(has(keys, 'gen_ai.response.id')) AS answers
+    countIf(NOT is_sound) AS malformed
 FROM stage_spans
 SETTINGS max_threads = 1

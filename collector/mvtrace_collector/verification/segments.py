@@ -15,6 +15,7 @@ from typing import Any
 
 from mvtrace.errors import StatementFailedError
 from mvtrace.store.session import Session
+from mvtrace_collector.dialects import NO_CALLS, Columns
 from mvtrace_collector.segment_writer import segment_path
 from mvtrace_collector.stage import SegmentStage, UnloadableSegmentError
 from mvtrace_collector.verification.tally import Tally
@@ -39,10 +40,14 @@ class Recount(SegmentStage):
         self.counted: list[tuple[str, int, int]] = []
         """Table, rows expected, rows found."""
 
-    def _insert(self, name: str, *, suffix: str = "", **parameters: Any) -> None:
+    def _insert(
+        self, name: str, calls: Columns = NO_CALLS, *, suffix: str = "", **parameters: Any
+    ) -> None:
         """Insert nothing."""
 
-    def _insert_by_month(self, name: str, months: Sequence[int], **parameters: Any) -> None:
+    def _insert_by_month(
+        self, name: str, months: Sequence[int], calls: Columns = NO_CALLS, **parameters: Any
+    ) -> None:
         """Insert nothing."""
 
     def _verify(self, table: str, expected: int, *, name: str = "") -> None:

@@ -2,11 +2,17 @@
 -- ids are a range of the key.
 SELECT
     request_id,
+    revision,
     toUnixTimestamp64Nano(started_at) AS started,
     service,
     environment,
     method,
-    route
+    route,
+    status_code,
+    outcome,
+    composite_version,
+    arm,
+    parent_request_id
 FROM requests
 WHERE project = {project:String}
     AND request_id >= unhex({first_child:String})

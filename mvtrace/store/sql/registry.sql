@@ -5,6 +5,7 @@ SELECT
     toString(name) AS title,
     manifest AS body,
     labels,
+    provenance,
     received_at
 FROM composites
 WHERE project = {project:String}
@@ -16,6 +17,7 @@ SELECT
     '' AS title,
     body,
     map() AS labels,
+    '' AS provenance,
     received_at
 FROM components
 WHERE project = {project:String}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvtrace.capture.incoming import Incoming, may_see_baggage, read_headers, read_mapping
+from mvtrace.capture.incoming import MAX_HEADERS, Caller, Incoming, read_headers, read_message
+from mvtrace.capture.outgoing import may_see_baggage
 
 CALLER = "01900000-0000-7000-8000-000000000000"
 
@@ -30,8 +33,42 @@ def test_parent_request_id(baggage: str, found: str | None) -> None:
     """
     Only a request id in its exact form is taken from baggage, and only from trusted one.
     """
-    assert Incoming(baggage=baggage).parent_request_id(trust=True) == found
-    assert Incoming(baggage=baggage).parent_request_id(trust=None) is None
+    caller = Incoming(baggage=baggage).caller(trust=True)
+
+    assert (caller and caller.request_id) == found
+    assert Incoming(baggage=baggage).caller(trust=None) is None
+    assert Incoming(baggage=baggage).caller(trust=False) is None
+
+
+@pytest.mark.parametrize(
+    ("members", "version", "arm"),
+    [
+        (f"mvtrace.composite.version={'a' * 64},mvtrace.arm=canary", "a" * 64, "canary"),
+        (f"mvtrace.composite.version={'A' * 64},mvtrace.arm=-x", None, None),
+        (f"mvtrace.composite.version={'a' * 63},mvtrace.arm={'x' * 129}", None, None),
+        ("mvtrace.arm=a%0Ab", None, None),
+        ("", None, None),
+    ],
+)
+def test_state_of_the_caller(members: str, version: str | None, arm: str | None) -> None:
+    """
+    What a caller says of its own version and arm is taken in its exact form, or not at all.
+    """
+    said = Incoming(baggage=f"{members},mvtrace.request.id={CALLER}")
+
+    assert said.caller(trust=True) == Caller(CALLER, version, arm)
+    assert Incoming(baggage=members).caller(trust=True) is None
+
+
+def test_baggage_in_several_headers_is_one_list() -> None:
+    """
+    Who called is found in whichever header of the name it stands; other headers count once.
+    """
+    said = read_headers(
+        [(b"baggage", b"a=b"), (b"x", b"y"), (b"baggage", f"mvtrace.request.id={CALLER}".encode())]
+    )
+
+    assert said.caller(trust=True) == Caller(CALLER)
 
 
 @given(st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=200))))
@@ -43,15 +80,42 @@ def test_any_headers_can_be_read(headers: list[tuple[bytes, bytes]]) -> None:
 
     for found in (read_headers(headers), read_headers(known)):
         found.parent_context(trust=True)
-        found.parent_request_id(trust=True)
+        found.caller(trust=True)
 
 
 def test_headers_of_a_message() -> None:
     """
     The headers of a queue's message are read without regard to case.
     """
-    assert read_mapping({"TraceParent": "x", "X-Request-Id": "y"}) == Incoming("x", None, None, "y")
-    assert read_mapping(None) == read_mapping({}) == Incoming()
+    said = Incoming("x", None, None, "y")
+    assert read_message({"TraceParent": "x", "X-Request-Id": "y"}) == said
+    assert read_message([("TraceParent", b"x"), ("x-request-id", "y")]) == said
+    assert read_message(None) == read_message({}) == read_message(()) == Incoming()
+
+
+_VALUES = st.none() | st.integers() | st.text() | st.binary() | st.lists(st.text())
+_NAMES = st.sampled_from(["baggage", "traceparent", "tracestate"]) | st.text() | st.none()
+
+
+@given(st.lists(st.tuples(_NAMES, _VALUES)) | st.dictionaries(_NAMES, _VALUES))
+def test_any_message_can_be_read(headers: Any) -> None:
+    """
+    No header of a message makes reading fail, whatever its name and value are.
+    """
+    found = read_message(headers)
+
+    found.parent_context(trust=True)
+    found.caller(trust=True)
+
+
+def test_a_message_of_very_many_headers_is_read_in_part() -> None:
+    """
+    What stands behind the first few hundred headers is not looked at.
+    """
+    many = [("x", b"")] * MAX_HEADERS
+
+    assert read_message([*many, ("traceparent", b"x")]) == Incoming()
+    assert read_message([*many[1:], ("traceparent", b"x")]) == Incoming("x")
 
 
 @pytest.mark.parametrize(
@@ -69,12 +133,18 @@ def test_headers_of_a_message() -> None:
         ("http://api.internal.evil.example/", False),
         ("http://user@api.internal@evil.example/", False),
         ("not a url", False),
+        ("api.internal:9092", True),
+        ("http://evil.example\\@api.internal/", False),
+        ("http://[::1", False),
+        ("http://api.internal:99999/", False),
+        ("https://tls/", True),
+        ("http://tls/", False),
     ],
 )
 def test_who_may_see_baggage(url: str, may: bool) -> None:
     """
     Baggage goes to the hosts that are named, with their port where one is, and to no other.
     """
-    hosts = ("api.internal", "*.svc", "db:5432", "[::1]")
+    hosts = ("api.internal", "*.svc", "db:5432", "[::1]", "tls:443")
 
     assert may_see_baggage(url, hosts) is may

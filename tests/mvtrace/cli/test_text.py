@@ -32,7 +32,7 @@ from mvtrace.errors import (
     RequestNotFoundError,
     StoreInUseError,
 )
-from mvtrace.explain.evidence import Evidence, SharedId
+from mvtrace.explain.evidence import Evidence, RequestHead, SharedId
 from mvtrace.explain.explainer import explain
 from mvtrace.records import CaptureReport, RetrievedDocument
 from snapshots import Snapshots
@@ -85,6 +85,36 @@ def evil() -> Evidence:
     )
 
 
+def called() -> Evidence:
+    """A request in the middle of others, whose first caller is not stored; parts with an origin."""
+    heads = [
+        RequestHead(
+            request_id=request_id(number),
+            started_at=record(number).started_at,
+            service=service,
+            route=f"/{service}",
+            status_code=200,
+            composite_version=SYSTEM.version,
+            arm="stable",
+            parent_request_id=request_id(parent),
+        )
+        for number, service, parent in ((1, "gateway", 9), (2, "model", 0), (3, EVIL, 2))
+    ]
+    notes = [
+        {"source": "gguf", "basis": "observed", "facts": {"tensors": 236, "dtypes": {"F16": 9}}},
+        {"source": EVIL, "basis": "declared", "facts": {EVIL: [EVIL], "name": EVIL}},
+    ]
+    said = replace(composite(), provenance=json.dumps({"model/writer": notes}))
+    return evidence(
+        record(parent_request_id=request_id(1)),
+        composites={SYSTEM.version: said},
+        parent=heads[0],
+        children=(heads[1],),
+        family={head.request_id: head for head in heads},
+        family_cut=True,
+    )
+
+
 STORIES = {
     "whole": evidence,
     "drifted": drifted,
@@ -100,6 +130,7 @@ STORIES = {
         record(cache_origin=request_id(9)), origins=((request_id(9), evidence(record(9))),)
     ),
     "hostile": evil,
+    "called": called,
 }
 
 

@@ -99,6 +99,20 @@ def undeclared() -> Evidence:
     return evidence(record(observed=(facts,)))
 
 
+def partly_declared() -> Evidence:
+    """A request that met parts of kinds of which the composite has none."""
+    rest = {"is_declared_kind": False}
+    met = [("guardrail", "pii"), ("stack", "default")]
+    return evidence(
+        record(
+            observed=tuple(
+                ObservedComponent(kind=kind, name=name, digest=REINDEXED.digest, facts=rest)
+                for kind, name in met
+            )
+        )
+    )
+
+
 def unlike(what: str) -> Evidence:
     """Evidence of a version that nobody declared, with a slot that is not what it was."""
     seen, before = PROMPT.digest, "sha256:" + "0" * 64
@@ -143,6 +157,10 @@ CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
             f"guardrail pii: used as {short(REINDEXED.digest)}, but the composite declares no such "
             "component."
         ),
+    ),
+    "rest_observed": (
+        partly_declared,
+        "The composite declares no guardrail, stack: what was met of that is observed.",
     ),
     "served_model_differs": (
         lambda: evidence(record(calls=calls(model_served="writer-1b"))),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 from captured import Captured
+from captured_table import record as tell
 from openai_server import Server
 
 import mvtrace
@@ -87,6 +89,11 @@ def test_three_deployments_and_a_failing_first(
         "in cooldown"
     )
     assert second.composite_version is not None
+    tell(
+        "litellm",
+        version("litellm"),
+        ["its Router: decisions, candidates, fallbacks, cooldowns", "model asked and served"],
+    )
 
 
 def test_fallback_to_another_group(captured: Captured, provider_server: Server) -> None:
@@ -175,6 +182,7 @@ def test_embedding(captured: Captured, provider_server: Server) -> None:
 
     [call] = captured.record.calls
     assert (call.kind, call.model_requested) == ("embedding", "openai/e")
+    assert (call.vectors, call.dimension) == (1, 2)
 
 
 def boom(*_: object, **__: object) -> None:
@@ -188,7 +196,7 @@ def boom(*_: object, **__: object) -> None:
         "_cooldowns",
         "_policy",
         "_names",
-        "_plain",
+        "plain_answer",
         "kind_of",
         "inference_of",
         "routing",

@@ -7,13 +7,16 @@ import gc
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any
 
 import pytest
 from captured import Captured
+from captured_table import record as tell
 from openai_server import Server
 
 import mvtrace
+from mvtrace.integrations import client_call
 from mvtrace.integrations import inference as inference_module
 from mvtrace.integrations import openai as integration
 from mvtrace.integrations.inference import Inference
@@ -98,6 +101,11 @@ def test_each_way_to_ask(
     assert call.output_digest == captured.tracing.keyed_digest("Hello")
     assert (call.time_to_first_chunk_ns is not None) == ("stream" in act.__name__.split("_")[1:2])
     assert b"secret" not in record.to_bytes()
+    tell(
+        "openai",
+        version("openai"),
+        ["model asked and served", "sampling and seed", "tokens", "finish reason", "streams"],
+    )
 
 
 def test_asynchronous(captured: Captured, provider_server: Server) -> None:
@@ -141,7 +149,9 @@ def test_embeddings(captured: Captured, provider_server: Server) -> None:
 
     assert found[0].data[0].embedding == [0.5, 0.25]
     assert (call.kind, call.model_requested, call.model_served) == ("embedding", "e", "e-1")
+    assert (call.vectors, call.dimension) == (1, 2)
     assert call.input_digest is not None
+    tell("openai", version("openai"), ["embeddings"])
 
 
 def test_version_of_what_is_asked(captured: Captured, provider_server: Server) -> None:
@@ -158,6 +168,7 @@ def test_version_of_what_is_asked(captured: Captured, provider_server: Server) -
     versions = [record.composite_version for record in captured.records]
     assert versions[0] == versions[1] != versions[2]
     assert [drift.kind for drift in captured.records[2].drift] == ["tools"]
+    tell("openai", version("openai"), ["tool definitions", "what changed"])
 
 
 def test_errors_pass(captured: Captured, provider_server: Server) -> None:
@@ -224,9 +235,9 @@ def boom(*_: object, **__: object) -> None:
         (inference_module, "asked_in"),
         (inference_module, "call_site"),
         (inference_module, "_give_content"),
-        (integration, "_provider"),
-        (integration, "_plain"),
-        (integration, "read_along"),
+        (integration, "provider_at"),
+        (client_call, "plain_answer"),
+        (client_call, "read_along"),
         (inference_module.AnswerReader, "take"),
         (inference_module.AnswerReader, "feed"),
         (inference_module.AnswerReader, "end"),
