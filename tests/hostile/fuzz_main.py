@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -79,13 +80,20 @@ def fuzz(name: str, options: list[str]) -> None:
 def written_first(name: str, target: Any) -> Any:
     """Return the check; where the engine could end the process, the input lies in ``NAME.last``.
 
-    Such a process ends at once after a good run: the engine's threads do not bear the fuzzer's way
-    of leaving.
+    Such a process ends at once after a good run, before anything is closed: the engine's threads do
+    not bear the fuzzer's way of leaving.
     """
     if not target.is_native:
         return target.check
     last = Path(f"{name}.last").absolute()
     failed: list[bytes] = []
+
+    def leave() -> None:
+        sys.stdout.flush()
+        if not failed:
+            os._exit(0)
+
+    arm = cache(lambda: atexit.register(leave))
 
     def check(data: bytes) -> None:
         last.write_bytes(data)
@@ -94,13 +102,8 @@ def written_first(name: str, target: Any) -> Any:
         except BaseException:
             failed.append(data)
             raise
+        arm()  # after what the target itself wants done at the end: the last one comes first
 
-    def leave() -> None:
-        sys.stdout.flush()
-        if not failed:
-            os._exit(0)
-
-    atexit.register(leave)
     return check
 
 

@@ -17,7 +17,9 @@ EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # What it keeps in temporary folders stays there where it ends at once.
+    environ = {**os.environ, "TMPDIR": str(folder)}
+    environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     return subprocess.run(
         [sys.executable, str(MAIN), *arguments],
         capture_output=True,
@@ -26,6 +28,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         check=False,
         cwd=folder,
         env=environ,
+        timeout=180 + 3 * int(SECONDS),
     )
 
 

@@ -56,6 +56,13 @@ def system() -> Any:
     return mvtrace.composite("shop", mvtrace.prompt("p", "Say {x}"))
 
 
+@pytest.fixture(autouse=True)
+def background_tasks_as_they_were() -> Iterator[None]:
+    """The instrumentor of one application wraps the background tasks of all."""
+    yield
+    FastAPIInstrumentor.uninstrument_app(FastAPI())
+
+
 @pytest.fixture
 def seen(provider: TracerProvider) -> InMemorySpanExporter:
     """What the application's own exporter gets."""
