@@ -113,6 +113,9 @@ class Observed(NamedTuple):
     """What it met beside a declared version, to be registered."""
 
 
+_NOTHING: Final = Observed(None, (), ())
+
+
 @dataclasses.dataclass(frozen=True)
 class Rest:
     """Parts that belong to no version: registered as components, and as nothing else."""
@@ -175,6 +178,8 @@ class ObservedSystem:
             for part in parts
             if part.kind not in declared and (one := self._component(part, route)) is not None
         ]
+        if declared and not met and not self._pending:
+            return _NOTHING  # the stack alone is told where more is: it costs each request 50 µs
         with self._lock:
             seen = self._slots.see(met, began_at=began_at, now=time.time())
             self._is_dirty = self._is_dirty or seen.is_new

@@ -197,9 +197,9 @@ def test_reindex_nobody_declared(captured: Captured) -> None:
             span_id=snapshot.span_id,
         ),
     )
-    met, stack = record.observed
-    assert (met.kind, met.name, met.digest, met.facts) == ("index", "topics", snapshot.digest, None)
-    assert (stack.kind, stack.facts) == ("stack", {"is_declared_kind": False})
+    assert [(part.kind, part.name, part.digest) for part in record.observed] == [
+        ("index", "topics", snapshot.digest)
+    ]
     assert captured.span("retrieval search").attributes["mvtrace.drift"] == ["index/topics digest"]
 
 
