@@ -187,7 +187,7 @@ class ObservedSystem:
             if not declared and len(seen.components) <= len(self._own):
                 return Observed(None, (), ())  # an interpreter alone is no system
             changes, self._pending = self._pending, ()
-            has_news = bool(met) or not declared
+            has_news = bool(met or changes) or not declared  # a change is told once, so kept
             if declared:
                 met += [one for one in self._own if one.kind not in declared]
                 changes = tuple(one for one in changes if one.slot[0] not in declared)

@@ -27,7 +27,7 @@ from mvtrace.errors import (
 from mvtrace.explain.drift import CHANGED, VOLATILE, dashed, moment
 from mvtrace.records import RequestRecord
 from mvtrace.store.drift import EPISODE_ID, Drift
-from mvtrace.store.filters import flag_of, limit_of, time_of
+from mvtrace.store.filters import check_keys, flag_of, limit_of, time_of
 from mvtrace.store.reader import Reader
 from mvtrace.store.request_ids import hexadecimal, highest_id, lowest_id
 from mvtrace.store.session import Rows
@@ -74,9 +74,7 @@ def parse_affected_filter(texts: Mapping[str, str], *, now_ms: int) -> AffectedF
         FilterError: a key or a value means nothing.
 
     """
-    for key in texts:
-        if key not in KEYS:
-            raise FilterError(key, texts[key], f"keys are {', '.join(KEYS)}")
+    check_keys(texts, KEYS)
     target = texts.get("id", "").strip()
     if not target or len(target) > MAX_TARGET or not target.isprintable():
         raise FilterError("id", target, "it is a component, a drift's id or a request's id")

@@ -14,11 +14,10 @@ from typing import Any, Final
 from mvtrace.errors import (
     AmbiguousDriftError,
     DriftNotFoundError,
-    FilterError,
     StatementFailedError,
 )
 from mvtrace.explain.drift import Episode, Key
-from mvtrace.store.filters import DEFAULT_LIMIT, flag_of, limit_of, time_of
+from mvtrace.store.filters import DEFAULT_LIMIT, check_keys, flag_of, limit_of, time_of
 from mvtrace.store.request_ids import hexadecimal, highest_id, lowest_id
 from mvtrace.store.statements import Statements
 
@@ -51,9 +50,7 @@ def parse_drift_filter(texts: Mapping[str, str], *, now_ms: int) -> DriftFilter:
         FilterError: a key or a value means nothing.
 
     """
-    for key in texts:
-        if key not in KEYS:
-            raise FilterError(key, texts[key], f"keys are {', '.join(KEYS)}")
+    check_keys(texts, KEYS)
     return DriftFilter(
         since_ms=time_of("since", texts.get("since"), now_ms, default=0),
         until_ms=time_of("until", texts.get("until"), now_ms, default=_MAX_MS),

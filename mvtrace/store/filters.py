@@ -65,7 +65,7 @@ def parse_filter(texts: Mapping[str, str], *, now_ms: int) -> RequestFilter:
         FilterError: a key or a value means nothing.
 
     """
-    _check_keys(texts, KEYS)
+    check_keys(texts, KEYS)
     return RequestFilter(
         since_ms=time_of("since", texts.get("since"), now_ms, default=0),
         until_ms=time_of("until", texts.get("until"), now_ms, default=_MAX_MS),
@@ -100,7 +100,7 @@ def parse_gap_filter(texts: Mapping[str, str], *, now_ms: int) -> GapFilter:
         FilterError: a key or a value means nothing.
 
     """
-    _check_keys(texts, GAP_KEYS)
+    check_keys(texts, GAP_KEYS)
     return GapFilter(
         since_ms=time_of("since", texts.get("since"), now_ms, default=0),
         until_ms=time_of("until", texts.get("until"), now_ms, default=_MAX_MS),
@@ -111,7 +111,8 @@ def parse_gap_filter(texts: Mapping[str, str], *, now_ms: int) -> GapFilter:
     )
 
 
-def _check_keys(texts: Mapping[str, str], known: Sequence[str]) -> None:
+def check_keys(texts: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raise a FilterError where *texts* have a key that is not *known*."""
     for key in texts:
         if key not in known:
             raise FilterError(key, texts[key], f"keys are {', '.join(known)}")
