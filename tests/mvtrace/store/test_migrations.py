@@ -121,6 +121,20 @@ def test_kill_between_statement_and_ledger_is_healed(store: Store, folder: Path)
     assert sorted(_tables(store)) == ["one", "schema_migrations", "two"]
 
 
+def test_own_schema_is_harmless_to_repeat(store: Store) -> None:
+    """
+    Every statement of the schema may run twice: the tables are the same as after one run.
+    """
+    shape = "SELECT create_table_query FROM system.tables WHERE database = 'mvtrace' ORDER BY name"
+    applied = migrate(store)
+    once = store.query(shape).rows
+    store.command("TRUNCATE TABLE schema_migrations")
+
+    assert migrate(store) == applied
+    assert store.query(shape).rows == once
+    assert migrate(store) == []
+
+
 def test_failing_statement_keeps_what_was_applied(store: Store, folder: Path) -> None:
     """
     A run that stops in the middle resumes there once the file is right.
