@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from receiving import app_of
+from starlette.testclient import TestClient
 
 from mvtrace.store import Store, migrate, open_store
+from mvtrace_collector.inbox import Inbox
+from mvtrace_collector.limits import Limits
+from mvtrace_collector.metrics import Metrics
+from mvtrace_collector.receiver import Gate
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +31,24 @@ def store(shared_store: Store) -> Store:
         if table != "schema_migrations":
             shared_store.command(f"TRUNCATE TABLE {table}")
     return shared_store
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    """An empty inbox."""
+    opened = Inbox(tmp_path / "inbox")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def gate(inbox: Inbox) -> Gate:
+    """What the routes of a receiver go through, into the inbox."""
+    return Gate(inbox, Limits(), Metrics())
+
+
+@pytest.fixture
+def client(gate: Gate) -> Iterator[TestClient]:
+    """A client of such a receiver."""
+    with TestClient(app_of(gate)) as opened:
+        yield opened

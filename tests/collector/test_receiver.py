@@ -6,8 +6,6 @@ import gzip
 import json
 import tracemalloc
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,24 +25,6 @@ from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.limits import Limits
 from mvtrace_collector.metrics import Metrics
 from mvtrace_collector.receiver import Gate
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[Inbox]:
-    opened = Inbox(tmp_path / "inbox")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def gate(inbox: Inbox) -> Gate:
-    return Gate(inbox, Limits(), Metrics())
-
-
-@pytest.fixture
-def client(gate: Gate) -> Iterator[TestClient]:
-    with TestClient(app_of(gate)) as opened:
-        yield opened
 
 
 def test_traces_in_protobuf_are_kept_byte_for_byte(client: TestClient, inbox: Inbox) -> None:

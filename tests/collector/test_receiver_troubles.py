@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from receiving import GOOD, PROTOBUF, a_trace, app_of, post
 from starlette.applications import Starlette
@@ -18,24 +17,6 @@ from mvtrace_collector.inbox import Inbox, InboxSettings
 from mvtrace_collector.limits import Limits
 from mvtrace_collector.metrics import Metrics
 from mvtrace_collector.receiver import Gate
-
-
-@pytest.fixture
-def inbox(tmp_path: Path) -> Iterator[Inbox]:
-    opened = Inbox(tmp_path / "inbox")
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def gate(inbox: Inbox) -> Gate:
-    return Gate(inbox, Limits(), Metrics())
-
-
-@pytest.fixture
-def client(gate: Gate) -> Iterator[TestClient]:
-    with TestClient(app_of(gate)) as opened:
-        yield opened
 
 
 def test_retries_are_recognized(client: TestClient, inbox: Inbox) -> None:
