@@ -89,11 +89,21 @@ def scan_frames(data: bytes, offset: int) -> Scan:
 
 def _end_of_damage(data: bytes, at: int, stop: int | None) -> int | None:
     """Return where the damage at *at* ends; *stop* is what its own length says, None if absurd."""
-    if stop is not None and (stop == len(data) or _is_frame(data, stop)):
-        return stop
     places = (match.start() for match in _FRAME_LOOK.finditer(data, at + 1))
     tried = itertools.islice(places, _SEARCH_TRIES)
+    if stop is not None and (stop == len(data) or _is_frame(data, stop)):
+        # Its length may be wrong all the same, and lead over whole frames to the end of the last.
+        return next((place for place in tried if _leads_to(data, place, stop)), stop)
     return next((place for place in tried if _is_frame(data, place)), stop)
+
+
+def _leads_to(data: bytes, at: int, stop: int) -> bool:
+    """Whether whole frames lie from *at* on, without a gap, that end at *stop*."""
+    while at < stop and _is_frame(data, at):
+        at += FRAME.size + FRAME.unpack_from(data, at)[0]
+        if at == stop:
+            return True
+    return False
 
 
 def _is_frame(data: bytes, at: int) -> bool:

@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import pytest
 from crashing_files import Disk, Fate, Operation, after_power_loss, done_at_kill, fates, lost
-from hypothesis import HealthCheck, Phase, given, note, settings
+from hypothesis import HealthCheck, Phase, example, given, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from recorded_files import Recorder, recorded
@@ -428,6 +428,7 @@ class Anything:
 
 
 @given(st.integers(0, 1 << 16), st.integers(1, 255))
+@example(position=315, mask=231)  # a length that leads over two whole records to a third
 @settings(max_examples=2 * EXAMPLES, deadline=None)
 def test_one_damaged_byte_costs_at_most_one_record(
     tmp_path_factory: pytest.TempPathFactory, position: int, mask: int
