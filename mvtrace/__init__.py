@@ -22,6 +22,7 @@ from mvtrace.capture.meters import export_metrics
 from mvtrace.capture.middleware import TraceMiddleware
 from mvtrace.capture.model_calls import generation
 from mvtrace.capture.pipeline import configure
+from mvtrace.capture.recording import derived
 from mvtrace.capture.retrieval_calls import retrieval
 from mvtrace.capture.step_calls import routing, tool
 from mvtrace.capture.task import request
@@ -42,6 +43,8 @@ from mvtrace.components import (
 )
 from mvtrace.errors import MvtraceError
 from mvtrace.integrations.instrument import instrument, uninstrument
+from mvtrace.registry.pin.locked import locked
+from mvtrace.transformations import transformation
 from mvtrace.version import module_attribute as __getattr__  # noqa: F401 (asked for __version__)
 
 __all__ = [
@@ -61,6 +64,7 @@ __all__ = [
     "current_call",
     "current_request_id",
     "custom",
+    "derived",
     "embedding",
     "embedding_model",
     "export_metrics",
@@ -70,6 +74,7 @@ __all__ = [
     "index",
     "inject",
     "instrument",
+    "locked",
     "model",
     "postprocess",
     "prompt",
@@ -86,5 +91,6 @@ __all__ = [
     "subject",
     "tool",
     "tools",
+    "transformation",
     "uninstrument",
 ]

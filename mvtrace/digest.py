@@ -22,6 +22,7 @@ COMPONENT_DOMAIN: Final = b"mvtrace.component/1\n"
 COMPOSITE_DOMAIN: Final = b"mvtrace.composite/1\n"
 CONTENT_DOMAIN: Final = b"mvtrace.content/1\n"
 ARTIFACT_DOMAIN: Final = b"mvtrace.artifact/1\n"
+ENTRY_DOMAIN: Final = b"mvtrace.entry/1\n"
 RECORD_DOMAIN: Final = b"mvtrace.record/1\n"
 SOURCE_DOMAIN: Final = b"mvtrace.source/1\n"
 

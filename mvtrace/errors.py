@@ -5,6 +5,7 @@ MvtraceError
 │   ├── ComponentError          a component cannot be pinned
 │   ├── CompositeError          components do not make a composite version
 │   ├── CanonicalFormError      a value has no canonical form, hence no digest
+│   ├── PlanFileError           a file holds no plan of a comparison
 │   ├── ConfigurationError      a setting has a value it cannot have
 │   ├── MalformedIdError        a text cannot be an id of that kind
 │   ├── FilterError             a list is asked for by something that means nothing
@@ -30,7 +31,8 @@ MvtraceError
     └── MigrationError          the store's schema is not the one this version knows
 
 A class has a kebab-case *code*, an *exit_code* for the command line, a message (what happened with
-which value; what does hold) and a *hint* (one thing to do next).
+which value; what does hold) and a *hint* (one thing to do next). Those that only the registry
+raises are in ``mvtrace/registry/errors.py``, below the same branches.
 """
 
 from __future__ import annotations
@@ -84,6 +86,18 @@ class CompositeError(UsageError):
     def __init__(self, name: str, problem: str, *, hint: str | None = None) -> None:
         super().__init__(f"Composite {name!r}: {problem}", hint=hint)
         self.name = name
+
+
+class PlanFileError(UsageError):
+    """A file holds no plan of a comparison: nothing was compared."""
+
+    code = "plan-file"
+
+    def __init__(self, file: str, key: str, problem: str, *, hint: str | None = None) -> None:
+        """*key* is empty where it is about the file as a whole."""
+        super().__init__(f"Plan {file}{f', {key}' if key else ''}: {problem}.", hint=hint)
+        self.file = file
+        self.key = key
 
 
 class CanonicalFormError(UsageError):

@@ -162,6 +162,52 @@ class ContentRow(NamedTuple):
     received_at: datetime
 
 
+class RegistryEntryRow(NamedTuple):
+    """One thing that the registry knows beside versions, by the digest of its body."""
+
+    project: str
+    kind: str
+    digest: str
+    name: str
+    body: str
+    actor: str
+    actor_label: str
+    received_at: datetime
+
+
+class EvalResultRow(NamedTuple):
+    """What a scorer gave one version's answer to one example of a suite, in one run."""
+
+    project: str
+    suite: str
+    scorer: str
+    composite: str
+    run: str
+    entry: str
+    example: str
+    repeat: int
+    cluster: str
+    value: float | None
+    label: str
+    request_id: bytes | None
+    piece: int
+    pieces: int
+    recorded_at: datetime
+    received_at: datetime
+
+
+class LineageEdgeRow(NamedTuple):
+    """One end of an edge of the ancestry graph."""
+
+    project: str
+    direction: str
+    node: str
+    other: str
+    role: str
+    source: str
+    received_at: datetime
+
+
 class EventRow(NamedTuple):
     """One log record of the ``gen_ai.*`` conventions, without content."""
 
@@ -431,13 +477,16 @@ TABLES: Final[Mapping[str, type[Any]]] = {
     "drift_episodes": DriftEpisodeRow,
     "drift_minutes": DriftMinuteRow,
     "erasures": ErasureRow,
+    "eval_results": EvalResultRow,
     "events": EventRow,
     "governance_events": GovernanceEventRow,
     "ingest_gaps": IngestGapRow,
+    "lineage_edges": LineageEdgeRow,
     "payloads": PayloadRow,
     "producer_checks": ProducerCheckRow,
     "producers": ProducerRow,
     "quarantine": QuarantineRow,
+    "registry_entries": RegistryEntryRow,
     "request_aliases": RequestAliasRow,
     "requests": RequestRow,
     "schema_migrations": MigrationRow,

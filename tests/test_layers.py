@@ -33,21 +33,27 @@ MAY_IMPORT = {
     "mvtrace/dialects.py": FOUNDATION | {"mvtrace.resources"},
     "mvtrace/scores.py": VALUES | {"mvtrace.otlp"},
     "mvtrace/registry": WIRE | {"mvtrace.components", "mvtrace.registry"},
+    "mvtrace/transformations.py": WIRE | {"mvtrace.capture.pipeline", "mvtrace.registry"},
+    "mvtrace/evals.py": WIRE
+    | {"mvtrace.capture.pipeline", "mvtrace.components", "mvtrace.registry"},
+    "mvtrace/quality": FOUNDATION | {"mvtrace.digest", "mvtrace.quality"},
     "mvtrace/components": WIRE | {"mvtrace.components", "mvtrace.resources"},
-    "mvtrace/capture": WIRE | {"mvtrace.components", "mvtrace.capture", "mvtrace.dialects"},
-    "mvtrace/explain": VALUES
-    | {"mvtrace.explain", "mvtrace.registry.deployments", "mvtrace.scores"},
+    "mvtrace/capture": WIRE
+    | {"mvtrace.components", "mvtrace.capture", "mvtrace.dialects"}
+    | {"mvtrace.registry.entries", "mvtrace.registry.errors", "mvtrace.registry.refs"}
+    | {"mvtrace.registry.lineage.derivations"},
+    "mvtrace/explain": VALUES | {"mvtrace.explain", "mvtrace.registry", "mvtrace.scores"},
     "mvtrace/store": WIRE
     | {"mvtrace.resources", "mvtrace.explain.evidence", "mvtrace.explain.gaps", "mvtrace.store"}
-    | {"mvtrace.explain.drift"}
-    | {"mvtrace.registry.deployments"},
+    | {"mvtrace.explain.drift", "mvtrace.explain.ancestry"}
+    | {"mvtrace.registry"},
     "mvtrace/integrations": WIRE
     | {"mvtrace.capture", "mvtrace.components", "mvtrace.integrations"},
     "mvtrace/proxy": WIRE | {"mvtrace.capture", "mvtrace.proxy"},
     "mvtrace/cli": WIRE
     | {"mvtrace.capture", "mvtrace.components"}
     | {"mvtrace.cli", "mvtrace.store", "mvtrace.explain", "mvtrace.demo", "mvtrace_collector"}
-    | {"mvtrace.proxy"},
+    | {"mvtrace.proxy", "mvtrace.quality", "mvtrace.registry"},
     "collector/mvtrace_collector": WIRE
     | {"mvtrace.resources", "mvtrace.store", "mvtrace.explain", "mvtrace_collector"}
     | {"mvtrace.dialects"}

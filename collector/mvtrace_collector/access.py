@@ -38,6 +38,7 @@ _ROUTES: Final[dict[str, tuple[Scope, ...]]] = {
     "/api/v1/erasures": ("erase",),
     "/api/v1/deployments": ("read", "govern"),
     "/api/v1/deploy": ("govern",),
+    "/api/v1/retention": ("govern",),
     "/api/v1/scores": ("score",),
 }
 """Any one of the scopes opens a path; what is not listed is for ``admin``."""

@@ -263,6 +263,7 @@ _ACTIONS: Final = {
     ("POST", "/api/v1/keys"): Audited("key-create"),
     ("POST", "/api/v1/erasures"): Audited("erase"),
     ("POST", "/api/v1/deploy"): Audited("govern"),
+    ("POST", "/api/v1/retention"): Audited("govern"),
     ("POST", "/api/v1/verification"): Audited("verify"),
 }
 _OF_A_KEY: Final = re.compile(r"/api/v1/keys/[^/]*/(rotate|revoke)")

@@ -2,7 +2,9 @@
 
 In: the decisions of a segment in the order in which they came, and the deployments the store has.
 Out: one row each for ``stage_decisions``, with the problem of those that go to quarantine. A
-deployment that expects a version is taken only if that one served just before it.
+deployment that expects a version is taken only if that one served just before it. While an artifact
+is being collected no version that needs it is deployed, and none is collected of what serves: of a
+deployment and a collection the one that came first is taken.
 
 Law: loaded again in the same order, whatever part of them the store still has, all decisions get
 the answers they had. So each is judged by what was received no later than itself, and takes effect
@@ -18,14 +20,19 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from mvtrace.registry.deployments import Decision, Deployment, Order, serving_before
-from mvtrace.semconv import EVENT_DEPLOYMENT
+from mvtrace.registry.deployments import Decision, Deployment, Order, serving_at, serving_before
+from mvtrace.registry.retention.tombstones import COLLECT, Came, Tombstone, latest
+from mvtrace.semconv import EVENT_DEPLOYMENT, EVENT_RETENTION
 
 GOVERN: Final = "govern"
 NOT_PERMITTED: Final = "not-permitted"
 """Reason in ``quarantine`` of what a key decided that may decide nothing."""
 LOST_RACE: Final = "lost-race"
 """Of what expected another version to serve than did."""
+BEING_COLLECTED: Final = "being-collected"
+"""Of a deployment of a version that needs what is being collected."""
+STILL_SERVES: Final = "still-serves"
+"""Of a collection of what a version needs that serves."""
 NOT_A_DECISION: Final = "not-a-decision"
 _EARLIEST_NS: Final = 1_577_836_800_000_000_000
 _MILLISECOND: Final = 1_000_000
@@ -63,6 +70,17 @@ class Stored(NamedTuple):
     received_ms: int
 
 
+class Said(NamedTuple):
+    """One step of a collection that the store has (retention_known.sql)."""
+
+    project: str
+    at: int
+    seq: int
+    event: str
+    body: str
+    received_ms: int
+
+
 class Judged(NamedTuple):
     """One row of ``stage_decisions``."""
 
@@ -86,18 +104,37 @@ class Judged(NamedTuple):
     reason: str = ""
 
 
-def judge(sent: Iterable[Sent], stored: Iterable[Stored]) -> Iterator[Judged]:
-    """Yield a row for each decision of *sent*, in its order."""
-    history: defaultdict[Target, list[Deployment]] = defaultdict(list)
-    known: set[str] = set()
+def judge(
+    sent: Iterable[Sent], stored: Iterable[Stored], said: Iterable[Said] = ()
+) -> Iterator[Judged]:
+    """Yield a row for each decision of *sent*, in its order.
+
+    *stored* are the deployments of its projects, *said* the steps of their collections.
+    """
+    past = _Past()
     for held in stored:
-        one = deployment_of(held)
-        history[held.project, one.decision.service, one.decision.environment].append(one)
-        known.add(one.event_id)
+        past.add(held.project, deployment_of(held))
+    for one in said:
+        came = Came(one.received_ms, one.seq, one.at, one.event.lower())
+        if step := _step(one.body, came):
+            past.steps[one.project].append(step)
     for decision in sent:
-        judged = _judged(decision, history, known)
-        known.add(judged.event_id.hex())
+        judged = _judged(decision, past)
+        past.known.add(judged.event_id.hex())
         yield judged
+
+
+class _Past:
+    """What is known of all projects while decisions are judged."""
+
+    def __init__(self) -> None:
+        self.deployments: defaultdict[Target, list[Deployment]] = defaultdict(list)
+        self.steps: defaultdict[str, list[Tombstone]] = defaultdict(list)
+        self.known: set[str] = set()
+
+    def add(self, project: str, one: Deployment) -> None:
+        self.deployments[project, one.decision.service, one.decision.environment].append(one)
+        self.known.add(one.event_id)
 
 
 def deployment_of(held: Stored) -> Deployment:
@@ -119,24 +156,18 @@ def event_id_of(project: str, name: str, actor: str, at_ns: int, body: str) -> b
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).digest()[:16]
 
 
-def _judged(sent: Sent, history: dict[Target, list[Deployment]], known: set[str]) -> Judged:
+def _judged(sent: Sent, past: _Past) -> Judged:
     decision, problem = _read(sent)
     said_ns = decision.at if decision and decision.at is not None else sent.time_ns
     at_ns = said_ns or sent.received_ms * _MILLISECOND
     event_id = event_id_of(sent.project, sent.name, sent.actor, at_ns, sent.body)
-    is_new = event_id.hex() not in known
+    is_new = event_id.hex() not in past.known
     if not problem and at_ns < _EARLIEST_NS:
         problem = f"{NOT_A_DECISION}: its time cannot be"
     # It was received within the millisecond that received_ms names the start of.
     at_ns = max(0, min(at_ns, (sent.received_ms + 1) * _MILLISECOND - 1))
-    if decision and not problem:
-        target = (sent.project, decision.service, decision.environment)
-        place = Order(at_ns, sent.seq, event_id.hex())
-        arrived = (sent.received_ms * _MILLISECOND, sent.seq)
-        known_then = [one for one in history[target] if (one.received_at, one.seq) <= arrived]
-        problem = _lost_race(decision, known_then, place) if is_new else ""
-        if not problem and is_new:
-            history[target].append(_deployment(decision, place, sent))
+    if is_new and not problem:
+        problem = _contrary(decision, sent, past, Order(at_ns, sent.seq, event_id.hex()))
     facts = _columns(decision) if decision and not problem else {}
     return Judged(
         project=sent.project,
@@ -152,6 +183,64 @@ def _judged(sent: Sent, history: dict[Target, list[Deployment]], known: set[str]
         is_new=is_new and not problem,
         **facts,  # type: ignore[arg-type]  # texts, and a share
     )
+
+
+def _contrary(decision: Decision | None, sent: Sent, past: _Past, place: Order) -> str:
+    """Return what is against something new, by what had come before; note it where nothing is."""
+    arrived = (sent.received_ms * _MILLISECOND, sent.seq)
+    if decision is not None:
+        target = (sent.project, decision.service, decision.environment)
+        then = [one for one in past.deployments[target] if (one.received_at, one.seq) <= arrived]
+        problem = _lost_race(decision, then, place) or _collection(decision, sent, past)
+        if not problem:
+            past.deployments[target].append(_deployment(decision, place, sent))
+        return problem
+    came = Came(sent.received_ms, sent.seq, place.at, place.event_id)
+    step = _step(sent.body, came) if sent.name == EVENT_RETENTION else None
+    if step is None:
+        return ""
+    problem = _serves(step, sent.project, past, arrived) if step.action == COLLECT else ""
+    if not problem:
+        past.steps[sent.project].append(step)
+    return problem
+
+
+def _collection(decision: Decision, sent: Sent, past: _Past) -> str:
+    """Return the collection that takes what the version needs; nothing where none does."""
+    if decision.action == "revert":
+        return ""
+    arrived = (sent.received_ms, sent.seq)
+    then = [one for one in past.steps[sent.project] if one.came[:2] <= arrived]
+    for step in latest(then).values():
+        if step.action == COLLECT and decision.composite in step.versions:
+            return (
+                f"{BEING_COLLECTED}: {decision.composite[:_SHOWN]} needs the artifact "
+                f"{step.artifact[:_SHOWN]}, whose collection from {step.uri} has begun"
+            )
+    return ""
+
+
+def _serves(step: Tombstone, project: str, past: _Past, arrived: tuple[int, int]) -> str:
+    """Return which version serves that needs what *step* collects; nothing where none does."""
+    for (owner, service, environment), decisions in sorted(past.deployments.items()):
+        if owner != project:
+            continue
+        state = serving_at(one for one in decisions if (one.received_at, one.seq) <= arrived)
+        for serving in (state.stable, state.canary):
+            if serving is not None and serving.composite in step.versions:
+                return (
+                    f"{STILL_SERVES}: {serving.composite[:_SHOWN]}, which needs the artifact "
+                    f"{step.artifact[:_SHOWN]}, serves {service} in {environment}"
+                )
+    return ""
+
+
+def _step(body: str, came: Came) -> Tombstone | None:
+    """Return the step of a collection that *body* says; None where it says something else."""
+    try:
+        return Tombstone.from_bytes(body, came=came)
+    except ValueError:
+        return None
 
 
 def _read(sent: Sent) -> tuple[Decision | None, str]:

@@ -1,8 +1,9 @@
-"""``/api/v1/deploy`` and ``/api/v1/deployments``: decisions taken, and what served when.
+"""``/api/v1/deploy``, ``/api/v1/retention``, ``/api/v1/deployments``: decisions, and what served.
 
 In: JSON from who has the scope ``govern``; questions from who has ``read``. Out: 201 with the
-deployment once it is stored; 404 for a version nobody registered, 409 for a lost race. The actor is
-the key's identity; what its holder calls himself is a label.
+decision once it is stored; 404 for a version nobody registered, 409 for a lost race, for a version
+whose artifacts are gone, and for an artifact that a rule keeps. The actor is the key's identity;
+what its holder calls himself is a label.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from mvtrace.errors import ConfigurationError, LostRaceError
+from mvtrace.errors import CheckFailedError, ConfigurationError
 from mvtrace.store.deployments import Deployments, parse_deployment_filter
 from mvtrace.store.statements import Statements
 from mvtrace.store.store import Store
+from mvtrace_collector import retainer
 from mvtrace_collector.access import identity_in, small_body
 from mvtrace_collector.access_log_entry import begun, filter_words, note_of
 from mvtrace_collector.governor import Governor, wanted_of
@@ -28,6 +30,9 @@ from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.receiver import sender_of
 
 MAX_BODY: Final = 64 * 1024
+MAX_LISTING: Final = 8 * 1024 * 1024
+"""Of the list of an artifact's files, with what is said beside it."""
+MAX_ARTIFACTS: Final = 200
 _LOGGED: Final = ("action", "service", "environment", "version")
 """What the access log keeps of a decision; its reason stands with the deployment."""
 
@@ -47,20 +52,29 @@ class State(Protocol):
 def routes(state: State) -> list[Route]:
     """Return the routes, to be mounted by the collector."""
     governor = Governor(state)
+    retaining = retainer.Retainer(state, governor)
 
     async def deploy(request: Request) -> Response:
         wanted = wanted_of(_document(await small_body(request, MAX_BODY)))
         project, sender = state.project_of(request), sender_of(identity_in(request.scope))
-        note = note_of(request.scope)
-        named = ((name, getattr(wanted, name)) for name in _LOGGED)
-        said = {name: str(value) for name, value in named if value}
-        note.asked = filter_words(said, note.digest)
-        await begun(request.scope)
+        await _noted(request, {name: getattr(wanted, name) for name in _LOGGED})
         try:
             one = await run_in_threadpool(governor.decide, project, wanted, sender)
-        except LostRaceError as error:
+        except CheckFailedError as error:
             return json_error(409, error.code, error.message, hint=error.hint)
-        return JSONResponse({**one.to_dict(), "project": project}, status_code=201)
+        said_of = [part.to_dict() for part in one.artifacts[:MAX_ARTIFACTS]]
+        told = {**one.deployment.to_dict(), "project": project, "artifacts": said_of}
+        return JSONResponse(told, status_code=201)
+
+    async def retention(request: Request) -> Response:
+        wanted = retainer.wanted_of(_document(await small_body(request, MAX_LISTING)))
+        project, sender = state.project_of(request), sender_of(identity_in(request.scope))
+        await _noted(request, {"action": wanted.step.action, "artifact": wanted.step.artifact})
+        try:
+            taken = await run_in_threadpool(retaining.take, project, wanted, sender)
+        except CheckFailedError as error:
+            return json_error(409, error.code, error.message, hint=error.hint)
+        return JSONResponse({**taken.to_dict(), "project": project}, status_code=201)
 
     async def deployments(request: Request) -> Response:
         texts = {key: value for key, value in request.query_params.items() if key != "project"}
@@ -70,8 +84,17 @@ def routes(state: State) -> list[Route]:
 
     return [
         Route("/api/v1/deploy", deploy, methods=["POST"]),
+        Route("/api/v1/retention", retention, methods=["POST"]),
         Route("/api/v1/deployments", deployments, methods=["GET"]),
     ]
+
+
+async def _noted(request: Request, asked: dict[str, Any]) -> None:
+    """Note in the access log what is *asked* for, before it is done."""
+    note = note_of(request.scope)
+    said = {name: str(value) for name, value in asked.items() if value}
+    note.asked = filter_words(said, note.digest)
+    await begun(request.scope)
 
 
 def _document(body: bytes) -> dict[str, Any]:

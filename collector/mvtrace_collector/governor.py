@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from mvtrace.errors import ConfigurationError, LostRaceError, UnavailableError
 from mvtrace.errors import UnregisteredVersionError as UnregisteredError
+from mvtrace.otlp import LogEvent
 from mvtrace.registry.deployments import (
     ACTIONS,
     Action,
@@ -25,12 +26,16 @@ from mvtrace.registry.deployments import (
     event_of,
     serving_at,
 )
+from mvtrace.registry.errors import BeingCollectedError, PartlyCollectedError
+from mvtrace.registry.retention.inputs import begun, read_version
+from mvtrace.registry.retention.wholeness import Artifact, artifacts_of, being_collected
 from mvtrace.scores import export_of
 from mvtrace.semconv import EVENT_DEPLOYMENT
+from mvtrace.store.asking import ask_of
 from mvtrace.store.deployments import Deployments
 from mvtrace.store.statements import Statements
 from mvtrace.store.store import Store
-from mvtrace_collector.decisions import LOST_RACE, event_id_of
+from mvtrace_collector.decisions import BEING_COLLECTED, LOST_RACE, event_id_of
 from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.segments import Sender
 
@@ -39,6 +44,7 @@ SETTLE_S: Final = 10.0
 STORE_S: Final = 20.0
 """How long a decision is waited for, once it is accepted."""
 _VERSION_DIGITS: Final = 8
+_SHOWN: Final = 12
 _CLOCK_STEP_NS: Final = 100_000_000
 """What is waited for where the clock is behind; more than that is said."""
 _QUARANTINED: Final = (
@@ -100,6 +106,14 @@ class Wanted:
     evidence: tuple[str, ...] = ()
     expect: str | None = None
     claimed_actor: str = ""
+    without_artifacts: bool = False
+
+
+class Decided(NamedTuple):
+    """A deployment as it is stored, and what is left of the version it is about."""
+
+    deployment: Deployment
+    artifacts: tuple[Artifact, ...]
 
 
 class State(Protocol):
@@ -117,9 +131,10 @@ class Governor:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        """Held while something is decided by what was decided before."""
 
-    def decide(self, project: str, wanted: Wanted, sender: Sender) -> Deployment:
+    def decide(self, project: str, wanted: Wanted, sender: Sender) -> Decided:
         """Take a decision and return it as it is stored.
 
         Raises:
@@ -127,23 +142,52 @@ class Governor:
             UnregisteredVersionError: nothing is known of the version.
             AmbiguousVersionError: its first digits are those of several.
             LostRaceError: another version serves than was expected.
+            BeingCollectedError: an artifact of the version is being collected.
+            PartlyCollectedError: artifacts of the version no longer exist.
             UnavailableError: it could not be stored (now).
         """
         deployments = Deployments(Statements(self._state.store, project))
         version = self._registered(deployments, wanted.version, project)
         expect = self._registered(deployments, wanted.expect, project)
-        with self._lock:
-            self._settle()
+        with self.lock:
+            self.settle()
             before = deployments.of(wanted.service, wanted.environment)
             now_ns = self._now_ns(before)
             decision = _decision(wanted, version, expect, serving_at(before), now_ns)
-            seq, body = self._accepted(project, decision, sender)
+            artifacts = self._artifacts(project, decision)
+            event = event_of(decision, now_ns=decision.at or 0)
+            batch_id = f"decision:{decision.at}"
+            seq = self.accepted(project, batch_id, [event], sender)
         event_id = event_id_of(
-            project, EVENT_DEPLOYMENT, sender.actor, decision.at or 0, body
+            project, EVENT_DEPLOYMENT, sender.actor, decision.at or 0, event.body
         ).hex()
         if not self._state.inbox.wait_stored(seq, STORE_S):
             raise PendingError(event_id)
-        return self._outcome(project, decision, event_id)
+        return Decided(self._outcome(project, decision, event_id), artifacts)
+
+    def _artifacts(self, project: str, decision: Decision) -> tuple[Artifact, ...]:
+        """Return what is left of the version that *decision* is about.
+
+        Raises:
+            BeingCollectedError: one of its artifacts is being collected.
+            PartlyCollectedError: artifacts are gone, and the decision does not say that it knows.
+        """
+        ask = ask_of(self._state.store, project)
+        known = read_version(ask, decision.composite)
+        artifacts = tuple(artifacts_of(known))
+        if decision.action == "revert":
+            return artifacts
+        if step := being_collected(known, decision.composite, begun(ask)):
+            raise BeingCollectedError(
+                f"{decision.composite[:_SHOWN]} needs the artifact {step.artifact[:_SHOWN]}, whose "
+                f"collection from {step.uri} has begun"
+            )
+        gone = [one for one in artifacts if one.is_gone]
+        if gone and not decision.without_artifacts and decision.action != "rollback":
+            raise PartlyCollectedError(
+                decision.composite, len(artifacts), [one.words() for one in gone]
+            )
+        return artifacts
 
     def _registered(self, deployments: Deployments, prefix: str | None, project: str) -> str | None:
         if prefix is None:
@@ -158,7 +202,7 @@ class Governor:
             raise UnregisteredError(prefix, project)
         return found
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Wait until what is accepted is stored, so that it is known what was decided before."""
         lag = self._state.inbox.lag()
         if not self._state.inbox.wait_stored(lag.accepted_seq, SETTLE_S):
@@ -177,14 +221,12 @@ class Governor:
             time.sleep(_CLOCK_STEP_NS / 10**10)
         return now_ns
 
-    def _accepted(self, project: str, decision: Decision, sender: Sender) -> tuple[int, str]:
-        """Make the decision durable; return its place in the inbox, and its body."""
-        event = event_of(decision, now_ns=decision.at or 0)
-        batch_id = f"decision:{decision.at}"
-        done = self._state.inbox.submit(
-            project, "logs", export_of([event]), batch_id, sender=sender
-        )
-        return done.result().seq, event.body
+    def accepted(
+        self, project: str, batch_id: str, events: Iterable[LogEvent], sender: Sender
+    ) -> int:
+        """Make *events* durable as one batch; return its place in the inbox."""
+        done = self._state.inbox.submit(project, "logs", export_of(events), batch_id, sender=sender)
+        return done.result().seq
 
     def _outcome(self, project: str, decision: Decision, event_id: str) -> Deployment:
         store = self._state.store
@@ -197,6 +239,8 @@ class Governor:
         reason, detail = refused[0] if refused else ("", "")
         if reason == LOST_RACE:
             raise LostRaceError(detail)
+        if reason == BEING_COLLECTED:
+            raise BeingCollectedError(detail)
         raise UnavailableError(f"The decision {event_id} was not stored: {reason} {detail}".strip())
 
 
@@ -233,6 +277,7 @@ def wanted_of(said: Mapping[str, Any]) -> Wanted:
         evidence=tuple(evidence),
         expect=texts["expect"] or None,
         claimed_actor=texts["claimed_actor"],
+        without_artifacts=said.get("without_artifacts") is True,
     )
 
 
@@ -252,6 +297,7 @@ def _decision(
             evidence=wanted.evidence,
             expect=expect,
             claimed_actor=wanted.claimed_actor,
+            without_artifacts=wanted.without_artifacts,
         )
     except ValueError as error:
         raise ConfigurationError("decision", wanted.action, str(error)) from error

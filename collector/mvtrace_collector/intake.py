@@ -33,7 +33,7 @@ REGISTRY_EVENT_BYTES: Final = 256 * 1024
 SMALL_EVENT_BYTES: Final = 16 * 1024
 """Decisions and scores are no place for anything else."""
 REGISTRY_EVENTS: Final = frozenset(
-    {semconv.EVENT_COMPONENT, semconv.EVENT_COMPOSITE, semconv.EVENT_CONTENT}
+    {semconv.EVENT_COMPONENT, semconv.EVENT_COMPOSITE, semconv.EVENT_CONTENT, semconv.EVENT_ENTRY}
 )
 DECISIONS: Final = frozenset(
     {semconv.EVENT_DEPLOYMENT, semconv.EVENT_RETENTION, semconv.EVENT_VERDICT}
@@ -97,6 +97,8 @@ class Intake:
     """Decisions in the pieces, also those that go to quarantine: they count as rejected."""
     scores: int = 0
     """Scores in the pieces."""
+    entries: int = 0
+    """Entries of the registry in the pieces."""
     rejected: Counter[str] = field(default_factory=Counter)
     """By key of REASONS."""
     keys: list[PayloadKey] = field(default_factory=list)
@@ -225,6 +227,7 @@ def _bad_records(
     for position, record in enumerate(records):
         name = record.event_name or _name_in_attributes(record)
         reason = _record_problem(name, record) or _scope_problem(name, identity)
+        intake.entries += reason is None and name == semconv.EVENT_ENTRY
         if reason is None and name in SCORES:
             intake.scores += 1
         if name in DECISIONS and reason in (None, "govern"):
@@ -306,7 +309,7 @@ def _split(
     if not intake.accepted and not intake.decisions:
         return
     names = dict.fromkeys(projects)
-    is_attested = bool(intake.decisions or intake.scores)
+    is_attested = bool(intake.decisions or intake.scores or intake.entries)
     if len(names) == 1 and not is_changed:
         intake.pieces.append(Piece(str(projects[0]), body, is_attested))
         return

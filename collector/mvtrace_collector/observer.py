@@ -18,7 +18,12 @@ from typing import Final
 from mvtrace.errors import MvtraceError
 from mvtrace.store.store import Store
 from mvtrace_collector import health
-from mvtrace_collector.decisions import LOST_RACE, NOT_PERMITTED
+from mvtrace_collector.decisions import (
+    BEING_COLLECTED,
+    LOST_RACE,
+    NOT_PERMITTED,
+    STILL_SERVES,
+)
 from mvtrace_collector.logs import alarm, described, event
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -53,7 +58,7 @@ _ALARM_OF_REASON: Final = {
     "unloadable-batch": "poison",
     NOT_PERMITTED: "not-permitted",
 }
-_EXPECTED: Final = frozenset({LOST_RACE, "vote-taken"})
+_EXPECTED: Final = frozenset({LOST_RACE, BEING_COLLECTED, STILL_SERVES, "vote-taken"})
 """Reasons that are no trouble: whom they concern was told, or it happens every day."""
 
 

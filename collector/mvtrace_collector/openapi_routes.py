@@ -157,6 +157,13 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "erased_by",
     ),
     ("post", "/api/v1/deploy"): _written("Note a deployment event.", _OBJECT, status=201),
+    ("post", "/api/v1/retention"): _written(
+        "Begin, end or take back the collection of an artifact from a place.",
+        _OBJECT,
+        "event_id",
+        "action",
+        status=201,
+    ),
     ("get", "/api/v1/deployments"): _read(
         "List deployment events.",
         *(*_TIMES, ("service", _TEXT), ("environment", _TEXT), *_LIMIT),

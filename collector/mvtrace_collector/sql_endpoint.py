@@ -15,7 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final, NamedTuple, Protocol
 
 from starlette.concurrency import run_in_threadpool
@@ -33,6 +33,7 @@ from mvtrace_collector.sql_dialect import (
     MAX_BODY,
     DialectError,
     SqlRequest,
+    UrlValue,
     dialect_error,
     empty_native,
     sql_request,
@@ -93,6 +94,9 @@ class SqlEndpoint:
             )
             query_id = asked.query_id or query_id
             project = self._state.project_of(request)
+            # So that {project:String} need not be known to whoever asks under a key of one project.
+            bound = {"project": UrlValue(project), **asked.parameters}
+            asked = replace(asked, parameters=bound)
             is_admin = identity_in(request.scope).may("admin")
             note = note_of(request.scope)
             result = await run_in_threadpool(

@@ -33,6 +33,7 @@ from mvtrace_collector import decisions, engine_types
 from mvtrace_collector.dialects import NO_CALLS, Columns, columns_of
 from mvtrace_collector.failpoints import reach
 from mvtrace_collector.foreign_values import ScopeRow, nested_text, scope_row
+from mvtrace_collector.lineage import Lineage
 from mvtrace_collector.placement import Claim, Known, Placed, place
 from mvtrace_collector.poison import LOGS, TRACES, signals_in
 from mvtrace_collector.precedence import Sent, Stored, Verdict, judge
@@ -100,6 +101,12 @@ DATA_CODES: Final = frozenset(
 """Errors that come from the data as far as anyone can tell; all others are the store's."""
 PRESSURE_CODES: Final = frozenset({241, 252})
 """Those of them that may pass: a segment is halved, but one batch alone is never given up."""
+
+_REGISTRY: Final = (
+    *("contents", "components", "composites"),
+    *("lineage_edges", "eval_results", "registry_entries"),
+)
+"""Its tables. Entries come last: who waits for an entry then finds what is derived from it."""
 
 _EMPTY_SEGMENT: Final = b"\x09\x0a\x07default"
 _UNIT: Final = "\x1f"
@@ -268,10 +275,17 @@ class SegmentStage:
         self._session.command(statement("registry_stage_create", self._database))
         self._session.command(statement("registry_stage", self._database))
         survey = self._one("registry_survey")
-        for table in ("contents", "components", "composites"):
+        lineage = Lineage(self._session, self._database)
+        if lineage.judge(survey):
+            survey = self._one("registry_survey")  # a derivation that was refused is no entry
+        survey["lineage_edges"] = lineage.edges
+        for table in _REGISTRY:
             if survey[table]:
                 self._insert(table)
                 self._verify(table, survey[table])
+        if lineage.left_out:
+            self._insert("quarantine_lineage")
+            self._rows["quarantine"] += lineage.left_out
         if survey["refused"]:
             self._insert("quarantine_registry")
             self._rows["quarantine"] += survey["refused"]
@@ -307,7 +321,8 @@ class SegmentStage:
     def _store_decisions(self) -> None:
         sent = [decisions.Sent(*row) for row in self._query("decisions_survey").rows]
         stored = (decisions.Stored(*row) for row in self._query("decisions_known").rows)
-        judged = list(decisions.judge(sent, stored))
+        said = (decisions.Said(*row) for row in self._query("retention_known").rows)
+        judged = list(decisions.judge(sent, stored, said))
         self._session.command(statement("decisions_stage_create", self._database))
         self._session.insert("stage_decisions", decisions.Judged._fields, judged)
         sound = {(one.name, one.project, one.event_id) for one in judged if not one.problem}

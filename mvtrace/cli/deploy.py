@@ -15,6 +15,7 @@ import click
 
 from mvtrace.cli import listing, sources
 from mvtrace.cli.inert import inert, json_text
+from mvtrace.cli.looked import Looked
 from mvtrace.cli.text import table_text
 from mvtrace.cli.words import time_words, version_words
 
@@ -22,6 +23,11 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _COLUMNS: Final = ("at", "action", "service", "environment", "version", "share", "by", "reason")
 
 URL = click.option("--url", metavar="URL", help="A collector (MVTRACE_URL, else 127.0.0.1:4318).")
+WITHOUT_ARTIFACTS = click.option(
+    "--without-artifacts",
+    is_flag=True,
+    help="Also if artifacts of the version were collected: it runs without them.",
+)
 STORE = click.option("--store", metavar="DSN", help="Read this store directly.")
 JSON = click.option("--json", "as_json", is_flag=True)
 _OPTIONS: Final = (
@@ -56,11 +62,13 @@ def _deciding(command: _Command) -> _Command:
     metavar="SHARE",
     help="Below 1 it is a canary for this share of the requests.",
 )
+@WITHOUT_ARTIFACTS
 @_deciding
 def deploy(*, version: str, share: float, **options: Any) -> None:
     """Have a registered version serve all requests from now on, or a share of them.
 
-    Exit codes: 0 decided and stored, 1 unknown version or lost race, 3 not stored.
+    Exit codes: 0 decided and stored, 1 unknown or partly collected version, or lost race,
+    3 not stored.
     """
     action = "deploy" if share == 1 else "canary"
     _decide(action, {"version": version, "share": share}, **options)
@@ -68,6 +76,7 @@ def deploy(*, version: str, share: float, **options: Any) -> None:
 
 @click.command(epilog="Example: mvtrace promote --service bot --environment prod")
 @click.argument("version", required=False)
+@WITHOUT_ARTIFACTS
 @_deciding
 def promote(*, version: str | None, **options: Any) -> None:
     """Have the canary serve all requests from now on; without VERSION the one that is running."""
@@ -86,7 +95,10 @@ def revert(*, version: str | None, **options: Any) -> None:
 @click.argument("version", required=False)
 @_deciding
 def rollback(*, version: str | None, **options: Any) -> None:
-    """Have an earlier version serve all requests again; without VERSION the one before this."""
+    """Have an earlier version serve all requests again; without VERSION the one before this.
+
+    It says which of the version's artifacts no longer exist.
+    """
     _decide("rollback", {"version": version}, **options)
 
 
@@ -131,14 +143,16 @@ def _decide(
         {**wanted, "claimed_actor": _user()},
         {"project": project} if project else None,
     )
+    found = Looked(done.get("artifacts", ())) if action != "revert" else None
     if as_json:
-        listing.write(json_text(done))
+        listing.write(json_text({**done, "looked": found.to_dict() if found else None}))
         return
     share = f" for {done['share']:.3g} of the requests" if done["share"] < 1 else ""
     listing.write(
         f"{done['action']} of {version_words(done['composite_version'])}{share} for "
         f"{inert(done['service'])} in {inert(done['environment'])} is stored: "
         f"{done['event_id']}, {time_words(done['at'])}, by {_who(done)}.\n"
+        + (found.words() if found else "")
     )
 
 

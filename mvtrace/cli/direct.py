@@ -7,7 +7,8 @@ here, so a command that asks a collector never pays for it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from mvtrace.cli.errors import ExtraMissingError
@@ -22,6 +23,7 @@ try:
     from mvtrace.store.opening import open_store
     from mvtrace.store.reader import Reader
     from mvtrace.store.statements import Statements
+    from mvtrace.store.store import Store
 except ImportError as error:
     raise ExtraMissingError("embedded", str(error)) from error
 
@@ -32,6 +34,14 @@ class DirectStore:
     def __init__(self, dsn: str, *, project: str | None = None) -> None:
         self._dsn = dsn
         self._project = project or "default"
+        self._open: Store | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[DirectStore]:
+        """Give the store for several questions: it is opened once for all statements of SQL."""
+        with open_store(self._dsn, read_only=True) as self._open:
+            yield self
+        self._open = None
 
     def explanation(self, text: str, *, wait_s: float) -> dict[str, Any]:  # noqa: ARG002
         """Return the explanation of the request that *text* names; nothing is waited for."""
@@ -73,10 +83,14 @@ class DirectStore:
         with open_store(self._dsn, read_only=True) as store:
             return Deployments(Statements(store, self._project)).find(wanted)
 
-    def sql(self, statement: str, output: str) -> tuple[bytes, str]:
+    def sql(
+        self, statement: str, output: str, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[bytes, str]:
         """Return the result of *statement* in the format *output*."""
+        if self._open is not None:
+            return self._open.raw(statement, parameters, output), output
         with open_store(self._dsn, read_only=True) as store:
-            return store.raw(statement, None, output), output
+            return store.raw(statement, parameters, output), output
 
 
 def migrate_store(dsn: str) -> list[str]:

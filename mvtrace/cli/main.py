@@ -17,14 +17,24 @@ import click
 
 from mvtrace.cli import listing, operations, sources
 from mvtrace.cli.access import access
+from mvtrace.cli.datasets import dataset
 from mvtrace.cli.deploy import deploy, deployments, promote, revert, rollback
+from mvtrace.cli.diff import diff
 from mvtrace.cli.drift import affected, drift
 from mvtrace.cli.erase import content, erase
 from mvtrace.cli.errors import CommandLineError, ExtraMissingError
+from mvtrace.cli.evals import evals
+from mvtrace.cli.experiment import experiment
 from mvtrace.cli.keys import keys
+from mvtrace.cli.leakage import leakage
+from mvtrace.cli.lineage import lineage
+from mvtrace.cli.log import log
+from mvtrace.cli.pin import pin
 from mvtrace.cli.proxy import proxy
+from mvtrace.cli.retention import retention
 from mvtrace.cli.sbom import sbom
 from mvtrace.cli.scores import scores
+from mvtrace.cli.show import show
 from mvtrace.cli.text import error_text
 from mvtrace.errors import MvtraceError
 from mvtrace.version import __version__
@@ -303,6 +313,14 @@ cli.add_command(erase)
 cli.add_command(content)
 cli.add_command(sbom)
 cli.add_command(proxy)
+cli.add_command(leakage)
+cli.add_command(lineage)
+cli.add_command(evals)
+cli.add_command(dataset)
+for _of_versions in (pin, show, log, diff):
+    cli.add_command(_of_versions)
+cli.add_command(experiment)
+cli.add_command(retention)
 
 
 @cli.command()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -25,6 +26,8 @@ LONG_TIMEOUT_S: Final = 900.0
 
 _STORE_ERROR: Final = re.compile(r"^Code: \d+\. DB::Exception: ")
 _REFUSED: Final = "(ACCESS_DENIED)"
+_ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
+"""A parameter is read as a field of TSV, which these would end."""
 _OK: Final = 200
 _CREATED: Final = 201
 _SERVER_ERROR: Final = 500
@@ -48,6 +51,11 @@ class Collector:
         self._url = url
         self._key = api_key
         self._project = {"project": project} if project else {}
+
+    @contextmanager
+    def opened(self) -> Iterator[Collector]:
+        """Give the collector for several questions."""
+        yield self
 
     def explanation(self, text: str, *, wait_s: float) -> dict[str, Any]:
         """Return the explanation of the request that *text* names."""
@@ -99,10 +107,17 @@ class Collector:
             except ValueError as error:
                 raise CollectorUnreachableError(self._url, "its answer is no JSON") from error
 
-    def sql(self, statement: str, output: str) -> tuple[bytes, str]:
+    def sql(
+        self, statement: str, output: str, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[bytes, str]:
         """Return the result of *statement* and its format: *output*, unless it names one."""
         query = {"default_format": output, **self._project}
-        status, headers, body = self._ask("POST", "/sql", query, statement.encode())
+        body, said = statement.encode(), {}
+        if parameters:
+            bound = {f"param_{name}": parameter(value) for name, value in parameters.items()}
+            body, kind = _form({"query": statement, **bound})
+            said = {"Content-Type": kind}
+        status, headers, body = self._ask("POST", "/sql", query, body, said)
         if status != _OK:
             raise _reported(status, body, f"{self._url}/sql")
         return body, headers.get("X-ClickHouse-Format", output)
@@ -129,9 +144,14 @@ class Collector:
             raise CollectorUnreachableError(self._url, "its answer is no JSON") from error
 
     def _ask(
-        self, method: str, path: str, query: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        headers: Mapping[str, str] | None = None,
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        with self._answered(method, f"{path}?{urlencode(query)}", body, {}) as reply:
+        with self._answered(method, f"{path}?{urlencode(query)}", body, headers or {}) as reply:
             return reply.status, reply.headers, reply.read()
 
     @contextmanager
@@ -156,6 +176,34 @@ class Collector:
             raise CollectorUnreachableError(self._url, reason) from error
         finally:
             connection.close()
+
+
+def _form(fields: Mapping[str, str]) -> tuple[bytes, str]:
+    """Return *fields* as a form's body, and its content type: a URL has no room for many values."""
+    boundary = secrets.token_hex(16)
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    body = f"{''.join(parts)}--{boundary}--\r\n".encode()
+    return body, f"multipart/form-data; boundary={boundary}"
+
+
+def parameter(value: Any) -> str:
+    """Return *value* as a parameter of ClickHouse's HTTP interface is written."""
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(_quoted(one) for one in value)}]"
+    return _escaped(str(value))
+
+
+def _quoted(value: Any) -> str:
+    if not isinstance(value, str):
+        return str(value)
+    return "'" + _escaped(value).replace("'", "\\'") + "'"
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES)
 
 
 def _reported(status: int, body: bytes, where: str) -> ReportedError:

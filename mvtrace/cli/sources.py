@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from mvtrace.cli.errors import CommandLineError
@@ -15,6 +16,8 @@ from mvtrace.cli.remote import DEFAULT_URL, Collector
 
 class Source(Protocol):
     """What answers a command's question."""
+
+    def opened(self) -> AbstractContextManager[Source]: ...
 
     def explanation(self, text: str, *, wait_s: float) -> dict[str, Any]: ...
 
@@ -28,7 +31,9 @@ class Source(Protocol):
 
     def deployments(self, texts: Mapping[str, str]) -> dict[str, Any]: ...
 
-    def sql(self, statement: str, output: str) -> tuple[bytes, str]: ...
+    def sql(
+        self, statement: str, output: str, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[bytes, str]: ...
 
 
 def collector_at(url: str | None, *, project: str | None = None) -> Collector:

@@ -177,14 +177,21 @@ class Draft:
         """Add the file or folder at *path* by its content."""
         try:
             artifact = hash_artifact(path)
-            listing = pin_content(artifact.listing.decode())
         except (OSError, ValueError) as error:
             raise self.error(
                 _artifact_problem(error, path),
                 hint="Check the path: it must be a readable file, or a folder with files.",
             ) from error
-        self.artifact = artifact
         self.provenance.extend(of_artifact(Path(path), artifact.listing))
+        self.add_hashed(artifact)
+
+    def add_hashed(self, artifact: Artifact) -> None:
+        """Add files that were hashed already, wherever they lie."""
+        try:
+            listing = pin_content(artifact.listing.decode())
+        except ValueError as error:
+            raise self.error(str(error), hint="Pin fewer files, or an archive of them.") from error
+        self.artifact = artifact
         self.contents.extend(listing.pieces)
         self.facts["artifact"] = {
             "digest": artifact.digest,

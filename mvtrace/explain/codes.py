@@ -65,6 +65,20 @@ CODES: Final[dict[str, Code]] = {
         "info", "missing", "a component's content is not stored, its digest is"
     ),
     "content_verified": Code("info", "verified", "stored components hash again to their digests"),
+    # What the version was made from
+    "model_merged": Code("warning", "observed", "a part was made by merging several models"),
+    "leakage_unchecked": Code(
+        "warning", "missing", "no certificate compares a model's training data with an eval"
+    ),
+    "leakage_partly": Code(
+        "warning", "missing", "a certificate compares only part of a model's training data"
+    ),
+    "leakage_found": Code(
+        "warning", "observed", "a certificate found examples of an eval in a model's training data"
+    ),
+    "leakage_checked": Code(
+        "info", "observed", "a certificate found no example of an eval in a model's training data"
+    ),
     # The record
     "record_missing": Code("warning", "missing", "spans were stamped, but no record is stored"),
     "record_unreadable": Code("error", "observed", "this version cannot read the record's bytes"),

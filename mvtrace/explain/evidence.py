@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
+from mvtrace.explain.ancestry import Ancestry
 from mvtrace.explain.gaps import Gap, ProducerEnd
 from mvtrace.explain.states import (
     Change,
@@ -259,6 +260,8 @@ class Evidence:
     deployments: tuple[Deployment, ...] = ()
     """All that was decided about its service in its environment, also since."""
     scores: tuple[StoredScore, ...] = ()
+    ancestry: Ancestry | None = None
+    """What its version was made from, where anybody recorded any of that."""
     producer_end: ProducerEnd | None = None
     """How the producer ended, where the request did not finish before."""
     first_seen: Mapping[str, int] = field(default_factory=dict)

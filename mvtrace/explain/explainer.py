@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from mvtrace import semconv
+from mvtrace.explain.ancestry import ancestry_findings
 from mvtrace.explain.calls import SPAN_KINDS, calls_of, event_view, snapshots_of, span_view
 from mvtrace.explain.composition import composite_view
 from mvtrace.explain.evidence import Evidence, StoredScore, StoredSpan, time_text
@@ -34,6 +35,8 @@ def explain(evidence: Evidence) -> Explanation:
     record = evidence.own
     composite = composite_view(evidence)
     found = [*state_findings(evidence, composite), *request_findings(evidence)]
+    if evidence.ancestry is not None:
+        found.extend(ancestry_findings(evidence.ancestry))
     return Explanation(
         request_id=evidence.request_id,
         request=_request(evidence, record),

@@ -59,6 +59,8 @@ class Decision:
     """The version that has to serve until then, or else the decision is not taken."""
     claimed_actor: str = ""
     """A label; who decided is told by the key."""
+    without_artifacts: bool = False
+    """Decided although artifacts of the version were known to be gone."""
 
     def __post_init__(self) -> None:
         """Check every field, whoever set it."""
@@ -95,7 +97,7 @@ class Decision:
             said["at"] = str(self.at)
         if self.evidence:
             said["evidence"] = list(self.evidence)
-        for name in ("reason", "expect", "claimed_actor"):
+        for name in ("reason", "expect", "claimed_actor", "without_artifacts"):
             if value := getattr(self, name):
                 said[name] = value
         return canonical_bytes(said)
@@ -127,6 +129,7 @@ class Decision:
             evidence=tuple(evidence),
             expect=_text(said, "expect", "") or None,
             claimed_actor=_text(said, "claimed_actor", ""),
+            without_artifacts=said.get("without_artifacts") is True,
         )
 
 
@@ -168,7 +171,7 @@ class Deployment:
         decision = self.decision
         return {
             "event_id": self.event_id,
-            "at": _time_text(self.at),
+            "at": time_text(self.at),
             "action": decision.action,
             "service": decision.service,
             "environment": decision.environment,
@@ -180,7 +183,8 @@ class Deployment:
             "reason": decision.reason,
             "evidence": list(decision.evidence),
             "expected": decision.expect,
-            "received_at": _time_text(self.received_at),
+            "without_artifacts": decision.without_artifacts,
+            "received_at": time_text(self.received_at),
         }
 
     @property
@@ -267,7 +271,7 @@ def _folded(deployments: Iterable[Deployment]) -> Serving:
     return state
 
 
-def _time_text(unix_nano: int) -> str:
+def time_text(unix_nano: int) -> str:
     """Return ISO 8601 in UTC with microseconds."""
     moment = datetime.fromtimestamp(unix_nano // 10**9, UTC)
     micros = unix_nano % 10**9 // 1000

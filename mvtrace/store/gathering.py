@@ -39,6 +39,7 @@ from mvtrace.semconv import (
     EVENT_CONTENT,
 )
 from mvtrace.store import rows
+from mvtrace.store.ancestors import Ancestors
 from mvtrace.store.called import Called
 from mvtrace.store.deployments import UNKNOWN_TABLE, Deployments
 from mvtrace.store.family import Families
@@ -85,6 +86,7 @@ class Gathering:
         self._registry = Registry(statements)
         self._families = Families(statements)
         self._deployments = Deployments(statements)
+        self._ancestors = Ancestors(statements, memory)
 
     def evidence(self, request_id: str) -> Evidence | None:
         """Return everything stored about *request_id*, or None where nothing is."""
@@ -104,6 +106,7 @@ class Gathering:
             children += self._called.later(request_id, core.own.ended_at)
         core = _with_spans(core, spans_later.result())
         core = dataclasses.replace(core, deployments=deployments_later.result())
+        ancestry_later = _WORKERS.submit(self._ancestors.of, core.composite_version)
         found = dataclasses.replace(
             self._with_registry(core),
             events=events_later.result(),
@@ -120,6 +123,7 @@ class Gathering:
             shared_ids=_unrelated(shared, found, heads),
             origins=self._origins(found),
             gaps=gaps_later.result(),
+            ancestry=ancestry_later.result(),
             producer_end=self._producer_end(core),
             scores=self._scores([found.request_id, *found.united_ids]),
         )

@@ -52,6 +52,10 @@ class Memory:
             known = self._read_newest(where, first, generation)
         return [body for request_id, body in known.records if request_id >= first]
 
+    def generation(self) -> Hashable:
+        """Return what changes with everything that is stored; None where nobody tells."""
+        return self._generation()
+
     def may_hold(self, table: str) -> bool:
         """Whether *table*, ``events`` or ``quarantine``, may hold rows of the project."""
         generation = self._generation()

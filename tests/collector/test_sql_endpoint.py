@@ -250,6 +250,18 @@ def test_two_projects_see_their_own(port: int) -> None:
         one.close()
 
 
+def test_the_project_of_the_key_is_a_parameter(port: int) -> None:
+    """
+    A statement may name the project without whoever asks knowing it; one that is given counts.
+    """
+    one = connected(port, headers={"x-project": "other"})
+
+    assert one.query("SELECT {project:String}").result_rows == [("other",)]
+    given = one.query("SELECT {project:String}", {"project": "default"})
+    assert given.result_rows == [("default",)]
+    one.close()
+
+
 @pytest.mark.parametrize(
     ("sql", "status", "code", "name"),
     [
@@ -491,9 +503,9 @@ def test_a_store_reads_through_the_collector(port: int) -> None:
     assert refusal.value.message == (
         "The query is refused: the table 'system.tables' is not one of mvtrace. The tables are "
         "access_log, components, composites, contents, deployments, drift_episodes, "
-        "drift_minutes, erasures, events, "
-        "governance_events, ingest_gaps, producer_checks, producers, quarantine, request_aliases, "
-        "requests, scores, spans."
+        "drift_minutes, erasures, eval_results, events, "
+        "governance_events, ingest_gaps, lineage_edges, producer_checks, producers, quarantine, "
+        "registry_entries, request_aliases, requests, scores, spans."
     )
     assert failure.value.store_code == 47
     assert failure.value.message.startswith("The store refuses the statement: Unknown expression")

@@ -185,6 +185,20 @@ def test_deciding_needs_govern(closed: Keyed) -> None:
     assert "has not the scope govern" in told
 
 
+def test_collecting_needs_govern(closed: Keyed) -> None:
+    """
+    A key that reads and sends may not begin a collection; nothing of it is stored.
+    """
+    said = {"action": "collect", "artifact": "a" * 64, "uri": "/models/x", "listing": "{}"}
+
+    key = closed.key("ingest read sql", "b")
+    answer = closed.ask("/api/v1/retention", key, json.dumps(said).encode())
+
+    assert answer.status == 403
+    assert "has not the scope govern" in answer.text
+    assert closed.sql("SELECT count() FROM governance_events", "b") == [[0]]
+
+
 def test_of_many_who_expect_the_same_one_wins(closed: Keyed) -> None:
     """
     Twelve at once expect the same version: one decision is stored, the others are told who won.

@@ -21,14 +21,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from isolation import COMMANDS
+from certified import a_certificate
+from isolation_commands import COMMANDS
 from processes import Running, collector
 from stored import Filler, drifted, new_store
-from story import REINDEXED, SYSTEM, calls, decision, record, request_id, snapshot
+from story import REINDEXED, SYSTEM, calls, decision, part, record, request_id, snapshot
+from warm import Commands, warm_commands
 
 from mvtrace.cli.inert import inert, inert_csv, inert_lines, json_text, markdown_text
+from mvtrace.digest import canonical_bytes
 from mvtrace.errors import AmbiguousIdError
 from mvtrace.records import Alias, RetrievedDocument
+from mvtrace.registry.entries import Entry
+from mvtrace.registry.evals.results import Pinned, Result
 from mvtrace_collector.logs import JsonLines, TextLines
 
 LIVE = {
@@ -55,16 +60,28 @@ LIVE = {
     "long": "x" * 100_000,
 }
 ALL = " ".join(text for name, text in LIVE.items() if name != "long")
+OTHER = SYSTEM.with_part(
+    part("prompt", "answer", {"template": ALL.encode(), ALL: ALL}, ALL)
+).with_part(part("router", "route", {"policy": {ALL: [ALL]}, "candidates": [{ALL: ALL}]}))
+"""A version whose texts and facts are hostile."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SHOWING = (
     *("explain", "find", "gaps", "sql", "status", "verify", "content", "keys list", "keys create"),
     *("keys revoke", "access", "deployments", "drift", "affected"),
+    *("lineage show", "experiment list", "show", "log", "diff", "leakage show", "leakage list"),
+    *("dataset add", "dataset list", "dataset show", "dataset verify", "dataset diff"),
+    *("dataset transform", "eval list", "eval show", "eval compare", "eval rescore-plan"),
+    *("eval record", "eval import", "retention plan"),
 )
 WITHOUT_DATA = {
     "collector", "demo", "migrate", "proxy", "sbom", "version", "watch", "erase",
 }  # fmt: skip
 """Commands that print nothing which others chose: their own words, and counts."""
-DECIDING = {"deploy", "promote", "revert", "rollback", "scores import", "keys rotate"}
+DECIDING = {
+    *("deploy", "promote", "revert", "rollback", "scores import", "keys rotate"),
+    *("lineage record", "experiment start", "experiment add", "pin", "leakage check"),
+    *("eval suite", "eval scorer", "retention apply", "retention restore"),
+}
 """Commands that change something, and print what they were given; they print through listing.write,
 which is tested as such."""
 
@@ -77,11 +94,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fill = Filler(store)
         labelled = tuple(replace(part, label=ALL) for part in SYSTEM.parts)
         fill.system(replace(SYSTEM, name=ALL, parts=labelled))
+        fill.system(OTHER)
+        place = {"artifact": "c" * 64, "uri": ALL[:200], "bytes": 1}
+        place |= {"kind": "artifact", "schema_version": 1}
+        fill.entry(Entry("artifact", "sha256:" + "c" * 64, canonical_bytes(place)))
         for number, text in enumerate(LIVE.values()):
             fill.request(hostile(number, text))
             fill.quarantine(request_id(number), text[:200], text)
         fill.content_of(request_id(0), subject=ALL[:50])
         fill.gap(service=ALL)
+        for kind in ("dataset", "experiment"):
+            said = {"name": ALL, "branch": ALL, "root": "d" * 64, "kind": kind, "schema_version": 1}
+            said |= {"uri": ALL, "format": ALL, "columns": {ALL: [{ALL: "int"}]}}
+            fill.entry(Entry(kind, "sha256:" + "e" * 64, canonical_bytes(said)))
+        fill.entry(a_certificate("qa", ALL))
+        for parent in (f"experiment:{'e' * 64}", f"dataset:{'d' * 64}"):
+            fill.edge(f"composite:{SYSTEM.version}", parent, ALL[:60], "sha256:" + "f" * 64)
+        for number, kind in enumerate(("suite", "scorer")):
+            said = {"name": ALL, "version": ALL, "kind": kind, "schema_version": 1, ALL: [ALL]}
+            said |= {"examples": {"root": "d" * 64, "count": 9}} if kind == "suite" else {}
+            fill.entry(Entry(kind, "sha256:" + str(number) * 64, canonical_bytes(said)))
+        for number, scorer in enumerate(("1" * 64, "1" * 64, f"undeclared:{ALL}/x")):
+            version = OTHER.version if number == 1 else SYSTEM.version
+            pinned = Pinned(composite=version, suite="0" * 64, scorer=scorer)
+            results = [Result(text[:99], value=0.5, cluster=text[:99]) for text in LIVE.values()]
+            fill.results(pinned, results, str(number) * 64)
         for text in (ALL, *LIVE.values()):
             fill.drift(service=text)
     return made
@@ -127,6 +164,14 @@ def spool_in(folder: Path) -> Path:
     return spool
 
 
+def hostile_lines(folder: Path) -> Path:
+    """Return a file of results whose names a stranger chose."""
+    path = folder / "results\x1b[2J.jsonl"
+    lines = ({"example": text, "value": 1, text: text} for text in LIVE.values())
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
+
+
 def commands(folder: Path) -> dict[str, list[list[str]]]:
     """Return, for each command that shows stored data, how it is asked."""
     texts = [["--json"], []]
@@ -161,6 +206,63 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
         "access": texts,
         "deployments": texts,
         "drift": [*texts, ["--service", ALL.replace("\0", "")]],
+        "retention plan": [
+            *(["--out", str(folder / "plan.json"), "--root", "/models", *form] for form in texts),
+            ["--policy", str(folder / "\x1b[2J")],
+            ["--root", ALL.replace("\0", "")],
+        ],
+        "show": [
+            *([SYSTEM.version, *form] for form in ([], ["--texts"], ["--json"])),
+            [request_id(5)],
+            ["component:" + SYSTEM.part("prompt/answer").digest, "--json"],
+            ["component:" + SYSTEM.part("prompt/answer").digest],
+            ["experiment:" + "e" * 64],
+            ["artifact:" + "c" * 64],
+            [OTHER.version, "--texts"],
+            [ALL.replace("\0", "")],
+            ["\x1b[2J@now"],
+        ],
+        "log": [*texts, ["--environment", "production"]],
+        "diff": [
+            [SYSTEM.version, OTHER.version],
+            [SYSTEM.version, OTHER.version, "--json"],
+            [request_id(5), "\x1b[2J"],
+        ],
+        "lineage show": [
+            *([request_id(5), "--requests", *form] for form in ([], ["--json"])),
+            *([f"dataset:{'d' * 64}", *form] for form in ([], ["--json"], ["--format", "dot"])),
+            [ALL.replace("\0", "")],
+            ["\x1b[2J"],
+        ],
+        **dataset_commands(folder),
+        "leakage show": [[ALL.replace("\0", "")], ["qa", "--json"], ["qa"], ["\x1b[2J"]],
+        "leakage list": texts,
+        "eval list": [*texts, ["--suite", "\x1b[2J"]],
+        "eval show": [
+            *(
+                [f"{kind}:{digit * 64}", *form]
+                for kind, digit in (("suite", "0"), ("scorer", "1"))
+                for form in texts
+            ),
+            [ALL.replace("\0", "")],
+        ],
+        "eval compare": [
+            [SYSTEM.version, OTHER.version],
+            [SYSTEM.version, OTHER.version, "--json"],
+            [SYSTEM.version, "9" * 64],
+            [SYSTEM.version, "9" * 64, "--suite", "0" * 64, "--scorer", "1" * 64],
+            ["\x1b[2J", "x"],
+        ],
+        "eval rescore-plan": [["--suite", "0" * 64, *form] for form in texts],
+        "eval record": [
+            [
+                *(str(hostile_lines(folder)), "--version", "9" * 64, "--suite", "0" * 64),
+                *("--scorer", scorer),
+            ]
+            for scorer in ("1" * 64, "undeclared:\x1b[2J/x")
+        ],
+        "eval import": [[str(hostile_lines(folder)), "--version", "9" * 64]],
+        "experiment list": [*texts, [ALL.replace("\0", "")]],
         "affected": [
             *([request_id(5), *form] for form in ([], ["--list"], ["--json"])),
             [drifted("default", ALL).id, "--sql"],
@@ -170,14 +272,36 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
     }
 
 
-def written(running: Running, name: str, arguments: list[str]) -> tuple[str, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "mvtrace", *name.split(), *arguments, "--url", running.url],
-        capture_output=True, check=False, timeout=120,
-        env={key: value for key, value in os.environ.items() if not key.startswith("MVTRACE_")},
-    )  # fmt: skip
-    assert b"Traceback" not in done.stderr, done.stderr[-2000:]
-    return done.stdout.decode(), done.stderr.decode()
+def dataset_commands(folder: Path) -> dict[str, list[list[str]]]:
+    """Return how the commands of datasets are asked: names, paths and cells are a stranger's."""
+    hostile = folder / "\x1b[31m\u202e.csv"
+    hostile.write_text(f"a\n{LIVE['html']}\n", "utf-8")
+    torn = folder / "\x1b[2J.jsonl"
+    torn.write_text('{"a": \x1b[2J}', "utf-8")
+    (folder / "program.sh").write_text("true")
+    unread = ["--columns", "a:int", "--dry-run"]
+    step = ["--in", str(hostile), "--out", str(torn), "--code", str(folder / "program.sh")]
+    return {
+        "dataset list": [["--json"], []],
+        "dataset show": [["d" * 64], ["d" * 64, "--json"], [ALL.replace("\0", "")], ["\x1b[2J"]],
+        "dataset add": [[str(hostile), *unread], [str(torn), *unread], [str(hostile), "--dry-run"]],
+        "dataset verify": [[str(hostile), "d" * 64], [str(torn), "d" * 64]],
+        "dataset diff": [[str(hostile), "d" * 64], [str(torn), str(hostile)]],
+        "dataset transform": [[*step, "--", "\x1b[2J"]],
+    }
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Commands]:
+    with warm_commands() as one:
+        yield one
+
+
+def written(running: Running, warm: Commands, name: str, arguments: list[str]) -> tuple[str, str]:
+    environ = {key: value for key, value in os.environ.items() if not key.startswith("MVTRACE_")}
+    done = warm.run([*name.split(), *arguments, "--url", running.url], environ)
+    assert "Traceback" not in done.errors, done.errors[-2000:]
+    return done.output, done.errors
 
 
 def check_shows_only(text: str) -> None:
@@ -200,12 +324,14 @@ def test_every_command_is_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHOWING)
-def test_output_shows_and_does_nothing(running: Running, folder: Path, name: str) -> None:
+def test_output_shows_and_does_nothing(
+    running: Running, warm: Commands, folder: Path, name: str
+) -> None:
     """
     No control, no bidirectional or hidden sign and no forged line is in what a command writes.
     """
     for arguments in commands(folder)[name]:
-        output, errors = written(running, name, arguments)
+        output, errors = written(running, warm, name, arguments)
         assert output or errors
         is_csv = "csv" in arguments or "CSVWithNames" in " ".join(arguments)
         check_shows_only(errors)
@@ -237,14 +363,14 @@ def check_markdown(text: str) -> None:
     assert not re.search(r"^(#|[-+*] [-+*#]|\d+\.)\s", text.replace("### ", "", 1), re.MULTILINE)
 
 
-def test_exact_csv_is_the_engines(running: Running) -> None:
+def test_exact_csv_is_the_engines(running: Running, warm: Commands) -> None:
     """
     With --exact the texts of a CSV are those that are stored.
     """
     asked = ["SELECT service FROM requests WHERE service LIKE '=cmd%'", "--format", "csv"]
 
-    assert written(running, "sql", asked)[0] == "\"'=cmd|'/c calc'!A1\"\n"
-    assert written(running, "sql", [*asked, "--exact"])[0] == "\"=cmd|'/c calc'!A1\"\n"
+    assert written(running, warm, "sql", asked)[0] == "\"'=cmd|'/c calc'!A1\"\n"
+    assert written(running, warm, "sql", [*asked, "--exact"])[0] == "\"=cmd|'/c calc'!A1\"\n"
 
 
 def test_a_terminal_gets_bytes_of_any_format_inert(running: Running) -> None:

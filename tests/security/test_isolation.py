@@ -14,8 +14,6 @@ from string import Template
 import click
 import pytest
 from isolation import (
-    COMMANDS,
-    LOCAL,
     NOBODYS,
     OF_ALL,
     OPEN,
@@ -27,6 +25,7 @@ from isolation import (
     sql,
     two_projects,
 )
+from isolation_commands import COMMANDS, LOCAL
 from sql_statements import LEGAL_ODDITIES, REFUSED, SHAPES
 from starlette.routing import Route
 
@@ -43,7 +42,7 @@ ASKED = [
     for arguments in cases
 ]
 _CHANGING = re.compile(
-    r'"(?:id|time_ms|erased_ms|duration_ms|time)": ?[^,}]+|\d+(?:\.\d+)? m?s\b|missing [0-9a-f-]{36}|an answer \d+'
+    r'"(?:id|time_ms|erased_ms|duration_ms|time)": ?[^,}]+|\d+(?:\.\d+)? m?s\b|missing [0-9a-f-]{36}|plan sha256:[0-9a-f]{64}|an answer \d+'
 )
 """What differs between two answers to one question: when it was asked, and how long it took."""
 

@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from string import Template
 
 import pytest
-from isolation import COMMANDS, NOBODYS, ROUTES, Ask, Ids, World, environ_of, two_projects
+from isolation import NOBODYS, ROUTES, Ask, Ids, World, environ_of, two_projects
+from isolation_commands import COMMANDS
 
 from mvtrace.cli import main
 

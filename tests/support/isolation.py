@@ -1,6 +1,7 @@
 """Two projects in one collector, and how each route and command is asked about the other's things.
 
-A new route or command needs its line in ROUTES or COMMANDS: tests/security fails until it has one.
+A new route needs its line in ROUTES, a new command its own in ``isolation_commands.py``:
+tests/security fails until it has one.
 In a line ``$request`` and the like stand for an id; it is asked once with that of something of
 project b and once with one that never was, both times by a key of project a with every scope.
 """
@@ -21,15 +22,23 @@ from string import Template
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from certified import a_certificate
 from processes import collector
 from stored import Filler, drifted, new_store
 from story import SECOND, SYSTEM, record, request_id
+from warm import Commands, warm_commands
 
 from mvtrace.capture.keys import load_digest_key
 from mvtrace.capture.privacy import subject_digest
 from mvtrace.config import TracingConfig
 from mvtrace.digest import keyed_digest
 from mvtrace.ids import format_uuid7
+from mvtrace.registry.entries import entry_of
+from mvtrace.registry.evals.results import Pinned, Result
+from mvtrace.registry.evals.scorers import scorer_entry
+from mvtrace.registry.evals.suites import Examples, suite_entry
+from mvtrace.registry.retention.plans import Plan
+from mvtrace.registry.retention.values import EXPIRED, Place, Policy, Verdict
 
 SECRET: Final = "b-secret"
 """Stands in every text of project b."""
@@ -125,7 +134,7 @@ OF_ALL: Final = "of all"
 """Tells of the whole collector: only for an admin of every project."""
 
 _COUNT: Final = "SELECT count() FROM "
-_SQL: Final = (
+SQL_ASKS: Final = (
     sql(f"{_COUNT}requests WHERE request_id_text = '$request'"),
     sql("SELECT record FROM requests WHERE project = '$project'"),
     sql(f"{_COUNT}spans WHERE trace_id_hex = '$trace'"),
@@ -205,6 +214,16 @@ ROUTES: Final[dict[str, tuple[Ask, ...] | str]] = {
             '{"action": "deploy", "service": "s", "environment": "e", "version": "$version"}',
         ),
     ),
+    "POST /api/v1/retention": (
+        Ask(
+            "/api/v1/retention",
+            '{"action": "collect", "artifact": "$version", "uri": "/models/x", "listing": "{}"}',
+        ),
+        Ask(
+            "/api/v1/retention?project=$project",
+            '{"action": "collected", "artifact": "$version", "uri": "/models/x"}',
+        ),
+    ),
     "GET /api/v1/deployments": (
         Ask("/api/v1/deployments?service=$service"),
         Ask("/api/v1/deployments?project=$project"),
@@ -214,78 +233,21 @@ ROUTES: Final[dict[str, tuple[Ask, ...] | str]] = {
         Ask("/api/v1/scores", '{"request_id": "$request", "name": "n", "value": 1}', repeats=False),
     ),
     "GET /sql": (Ask(f"/sql?query={quote(_COUNT)}requests+WHERE+route='$route'"),),
-    "POST /sql": _SQL,
+    "POST /sql": SQL_ASKS,
     "GET /sql/": (Ask(f"/sql/?query={quote(_COUNT)}requests+WHERE+route='$route'"),),
     "POST /sql/": (Ask("/sql/?project=$project", "SELECT 1", content_type="text/plain"),),
 }
 """Each route of the collector: what is asked of it, or why nothing is."""
 
-LOCAL: Final = "local"
-"""Asks no collector: what it reads belongs to whoever may read the files."""
-
-_PLACE: Final = ("--service", "s", "--environment", "e")
-
-COMMANDS: Final[dict[str, tuple[tuple[str, ...], ...] | str]] = {
-    "collector": LOCAL,
-    "demo": LOCAL,
-    "migrate": LOCAL,
-    "proxy": LOCAL,
-    "sbom": LOCAL,
-    "version": LOCAL,
-    "explain": (
-        ("$request", "--wait", "0"),
-        ("trace:$trace", "--wait", "0"),
-        ("$alias", "--wait", "0", "--json"),
-        ("response:$response", "--wait", "0", "--format", "markdown"),
-    ),
-    "find": (
-        ("--version", "$short"),
-        ("--version", "$version"),
-        ("--conversation", "$conversation"),
-        ("--service", "$service", "--json"),
-    ),
-    "gaps": (("--service", "$service"), ("--service", "$service", "--all", "--json")),
-    "drift": (("--service", "$service"), ("--service", "$service", "--json")),
-    "affected": (
-        ("$request",),
-        ("$template", "--list"),
-        ("drift:$drift",),
-        ("request:$request", "--json"),
-    ),
-    "sql": tuple((str(one.body),) for one in _SQL[:-1]),
-    "content": (("$request",), ("$request", "--project", "$project")),
-    "access": (
-        ("--request", "$unread"),
-        ("--actor", "$key", "--json"),
-        ("--project", "$project"),
-    ),
-    "deploy": (("$version", *_PLACE), ("$short", *_PLACE)),
-    "promote": (("$version", *_PLACE), ("--expect", "$version", *_PLACE)),
-    "revert": (("$version", *_PLACE),),
-    "rollback": (("$version", *_PLACE),),
-    "deployments": (("--service", "$service"), ("--service", "$service", "--json")),
-    "scores import": (("$scores",),),
-    "erase": (("--subject", "$person"), ("--subject", "$person", "--project", "$project")),
-    "keys create": (("--scope", "read", "--project", "$project", "--label", "x"),),
-    "keys list": ((),),
-    "keys rotate": (("$key",),),
-    "keys revoke": (("$key",),),
-    "status": (("--spool", "$folder"),),
-    "verify": ((),),
-    "watch": (
-        ("--project", "$project", "--for", "200ms", "--patience", "200ms", "--folder", "$folder"),
-    ),
-}
-"""Each command: the arguments it is asked with, or why it is not."""
-
 
 class World:
     """A running collector with the projects a and b, and a key of each that may do everything."""
 
-    def __init__(self, url: str, admin: str, folder: Path) -> None:
+    def __init__(self, url: str, admin: str, folder: Path, commands: Commands) -> None:
         self.url = url
         self.admin = admin
         self.folder = folder
+        self._commands = commands
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
         self.mine = self.new_key("a")
         self.their_key = self.new_key("b")
@@ -350,12 +312,29 @@ class World:
         scores = Path(ids["folder"], "scores.jsonl")
         scores.write_text(f'{{"request_id": "{ids["request"]}", "name": "n", "value": 1}}\n')
         ids["scores"] = str(scores)
+        ids["plan"] = str(a_plan(Path(ids["folder"], "plan.json"), ids["version"]))
+        described = 'name = "x"\n[prompt.a]\ntext = "x"\n'
+        Path(ids["folder"], "mvtrace.toml").write_text(described)
+        Path(ids["folder"], "rows.jsonl").write_text('{"row": 1}\n')
         asked = [Template(one).safe_substitute(ids) for one in arguments]
-        done = subprocess.run(
-            [sys.executable, "-m", "mvtrace", *name.split(), *asked, "--url", self.url],
-            capture_output=True, text=True, check=False, timeout=60, env=environ_of(key),
-        )  # fmt: skip
-        return done.returncode, unnamed(f"{done.stdout}\n---\n{done.stderr}", ids)
+        place = asked.index("--") if "--" in asked else len(asked)
+        asked[place:place] = ["--url", self.url]
+        done = self._commands.run([*name.split(), *asked], environ_of(key))
+        return done.code, unnamed(f"{done.output}\n---\n{done.errors}", ids)
+
+
+def a_plan(file: Path, artifact: str) -> Path:
+    """Write a plan that collects *artifact* from where something lies; return its file."""
+    place = Place(artifact, (file.parent / "mvtrace.toml").as_uri(), 1, 1)
+    policy = Policy(roots=(file.parent.as_uri(),), window_ns=0)
+    made = Plan(
+        project="default",
+        made_at="2026-08-22T11:02:07Z",
+        policy=policy,
+        verdicts=(Verdict(place, EXPIRED, "last used 2026-08-22"),),
+    )
+    file.write_bytes(made.to_bytes())
+    return file
 
 
 def environ_of(key: str) -> dict[str, str]:
@@ -389,8 +368,8 @@ def two_projects(folder: Path) -> Iterator[World]:
         ],
         capture_output=True, check=True, timeout=60,
     )  # fmt: skip
-    with collector(folder) as running:
-        world = World(running.url, str(json.loads(made.stdout)["key"]), folder)
+    with collector(folder) as running, warm_commands() as commands:
+        world = World(running.url, str(json.loads(made.stdout)["key"]), folder, commands)
         try:
             yield world
         finally:
@@ -408,6 +387,21 @@ def _fill_a(fill: Filler) -> None:
 
 def _fill_b(fill: Filler) -> None:
     fill.system(SECOND)
+    data = entry_of("dataset", {"name": f"{SECRET}-dataset-1", "root": "d" * 64})
+    fill.entry(data)
+    fill.entry(entry_of("experiment", {"name": f"{SECRET}-service-1"}))
+    fill.entry(entry_of("suite", {"name": f"{SECRET}-suite-1", "examples": {"root": "d" * 64}}))
+    fill.entry(a_certificate(f"{SECRET}-service-1"))
+    scorer = scorer_entry(f"{SECRET}-service-1", code="sha256:" + "5" * 64).entry
+    suite = suite_entry(f"{SECRET}-service-1", Examples("5" * 64, 1))
+    fill.entry(scorer)
+    fill.entry(suite)
+    fill.results(
+        Pinned(composite=SECOND.version, suite=suite.digest[7:], scorer=scorer.digest[7:]),
+        [Result(f"{SECRET}-example-1", value=1.0)],
+        "5" * 64,
+    )
+    fill.edge(f"composite:{SECOND.version}", f"dataset:{'d' * 64}", "dataset", data.digest)
     for number in (1, 2):
         changed: dict[str, Any] = {
             "service": f"{SECRET}-service-1",

@@ -12,6 +12,8 @@ from mvtrace.digest import RECORD_DOMAIN, digest_of
 from mvtrace.explain.drift import Episode, Key
 from mvtrace.explain.evidence import StoredSpan
 from mvtrace.records import RequestRecord
+from mvtrace.registry.entries import Entry
+from mvtrace.registry.evals.results import Pinned, Result
 from mvtrace.store import Store, migrate, open_store
 from mvtrace.store.siphash import siphash64
 
@@ -186,6 +188,54 @@ class Filler:
     def numbers(self, digest: str) -> None:
         """Store a component whose kind and body are a number, as no real one's are."""
         self._insert("components", digest=digest, kind="7", body="7", received_at=MOMENT)
+
+    def entry(self, entry: Entry) -> None:
+        """Store an entry of the registry."""
+        self._insert(
+            "registry_entries",
+            kind=entry.kind,
+            digest=entry.digest,
+            name=entry.name,
+            body=entry.body.decode(),
+            actor="open",
+            actor_label="",
+            received_at=MOMENT,
+        )
+
+    def results(self, pinned: Pinned, results: Iterable[Result], run: str) -> None:
+        """Store the results of a run of an eval, in one piece."""
+        for one in results:
+            self._insert(
+                "eval_results",
+                suite=pinned.suite,
+                scorer=pinned.scorer,
+                composite=pinned.composite,
+                run=run,
+                entry="sha256:" + run,
+                example=one.example,
+                repeat=one.repeat,
+                cluster=one.cluster,
+                value=one.value,
+                label=one.label or "",
+                request_id=_id(one.request_id) if one.request_id else None,
+                piece=1,
+                pieces=1,
+                recorded_at=MOMENT,
+                received_at=MOMENT,
+            )
+
+    def edge(self, child: str, parent: str, role: str, source: str = "") -> None:
+        """Store both ends of an edge of the ancestry graph."""
+        for direction, node, other in (("up", child, parent), ("down", parent, child)):
+            self._insert(
+                "lineage_edges",
+                direction=direction,
+                node=node,
+                other=other,
+                role=role,
+                source=source,
+                received_at=MOMENT,
+            )
 
     def gap(self, *, service: str) -> None:
         """Store an open gap of three records around the story's time."""

@@ -18,7 +18,7 @@ FROM
         FROM (SELECT project, received_ms, seq, actor, actor_label, grants, ahead_ms, arrayJoin(logs.resource_logs) AS rl FROM {source})
     )
 )
-WHERE startsWith(name, 'gen_ai.') OR name IN ('mvtrace.request', 'mvtrace.component', 'mvtrace.composite', 'mvtrace.content', 'mvtrace.producer', 'mvtrace.payload',
+WHERE startsWith(name, 'gen_ai.') OR name IN ('mvtrace.request', 'mvtrace.component', 'mvtrace.composite', 'mvtrace.content', 'mvtrace.entry', 'mvtrace.producer', 'mvtrace.payload',
     'mvtrace.deployment', 'mvtrace.retention', 'mvtrace.verdict', 'mvtrace.feedback')
 SETTINGS max_threads = 1, max_insert_threads = 1, query_plan_enable_optimizations = 0, input_format_protobuf_oneof_presence = 1,
     format_schema_source = 'string', format_schema_message_name = 'Envelope', format_schema = {schema}

@@ -2,7 +2,7 @@
 -- are of each kind.
 SELECT
     countIf(event_name = 'mvtrace.request') AS records,
-    countIf(event_name IN ('mvtrace.component', 'mvtrace.composite', 'mvtrace.content')) AS registry,
+    countIf(event_name IN ('mvtrace.component', 'mvtrace.composite', 'mvtrace.content', 'mvtrace.entry')) AS registry,
     countIf(event_name = 'mvtrace.producer') AS producers,
     countIf(event_name = 'mvtrace.payload') AS payloads,
     countIf(event_name IN ('mvtrace.deployment', 'mvtrace.retention', 'mvtrace.verdict')) AS decisions,

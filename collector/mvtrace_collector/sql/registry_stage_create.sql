@@ -11,6 +11,8 @@ CREATE OR REPLACE TEMPORARY TABLE stage_registry
     labels      String,
     provenance  String,
     body        String,
-    problem     String
+    problem     String,
+    actor       String,
+    actor_label String
 )
 ENGINE = Memory

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from mvtrace.digest import COMPONENT_DOMAIN, COMPOSITE_DOMAIN, CONTENT_DOMAIN
+from mvtrace.digest import COMPONENT_DOMAIN, COMPOSITE_DOMAIN, CONTENT_DOMAIN, ENTRY_DOMAIN
 from mvtrace.store.session import Session
 from mvtrace_collector.verification.tally import MAX_EXAMPLES, Tally
 
@@ -58,6 +58,15 @@ _PASSES: Final = (
         "concat(project, ' ', digest)",
         CONTENT_DOMAIN,
     ),
+    _Pass(
+        "registry entries",
+        "each entry's body hashes to its digest and has its kind",
+        "registry_entries",
+        "digest != concat('sha256:', lower(hex(SHA256(concat({domain:String}, body))))) "
+        "OR kind != JSONExtractString(body, 'kind')",
+        "concat(project, ' ', kind, ' ', digest)",
+        ENTRY_DOMAIN,
+    ),
 )
 
 _UNREGISTERED: Final = f"""
@@ -98,7 +107,7 @@ class StoreCheck:
         self._parameters: dict[str, Any] = {"since_ms": since_ms, "database": database}
 
     def registry(self) -> list[Tally]:
-        """Return the tallies of components, composites, contents and what refers to nothing."""
+        """Return the tallies of what is registered, and of what refers to nothing."""
         return [*(self._pass(one) for one in _PASSES), self._unregistered()]
 
     def damage(self) -> list[Tally]:

@@ -26,3 +26,11 @@ UNION ALL
     WHERE project = {project:String}
     LIMIT 1
 )
+UNION ALL
+(
+    SELECT 'derivations' AS name
+    FROM registry_entries
+    WHERE project = {project:String}
+        AND kind = 'derivation'
+    LIMIT 1
+)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from ancestries import DATA, certificate_about, merged
 from decided import a_deployment
 from story import (
     PRODUCER,
@@ -57,6 +58,14 @@ CALLED_BACK = RequestHead(request_id=request_id(50), started_at=1, parent_reques
 PROMPT = SYSTEM.part("prompt/answer")
 OTHER = request_id(50)
 VERSION = short(SYSTEM.version)
+CHECKED, UNREAD, LEAKING = (
+    one.ref.digest
+    for one in (
+        certificate_about(DATA),
+        certificate_about(DATA, read=False),
+        certificate_about(DATA, found=3),
+    )
+)
 
 
 def found(code: str, given: Evidence) -> Finding:
@@ -161,6 +170,41 @@ CASES: dict[str, tuple[Callable[[], Evidence], str]] = {
     "rest_observed": (
         partly_declared,
         "The composite declares no guardrail, stack: what was met of that is observed.",
+    ),
+    "model_merged": (
+        lambda: evidence(record(), ancestry=merged()),
+        (
+            "component:333333333333 is a merge of 2 models (artifact:aaaaaaaaaaaa, "
+            "artifact:bbbbbbbbbbbb): what is known of them is not proven of it."
+        ),
+    ),
+    "leakage_unchecked": (
+        lambda: evidence(record(), ancestry=merged()),
+        (
+            "model writer was made from 1 dataset (dataset:dddddddddddd); no leakage certificate "
+            "compares any of that with an eval."
+        ),
+    ),
+    "leakage_checked": (
+        lambda: evidence(record(), ancestry=merged(certificate_about(DATA))),
+        (
+            "model writer: none of 40 examples of eval qa was found in its training data; "
+            f"the dataset it was made from was compared (certificate {CHECKED[:12]})."
+        ),
+    ),
+    "leakage_partly": (
+        lambda: evidence(record(), ancestry=merged(certificate_about(DATA, read=False))),
+        (
+            "model writer: nothing it was made from could be compared with 40 examples of eval qa "
+            f"(certificate {UNREAD[:12]})."
+        ),
+    ),
+    "leakage_found": (
+        lambda: evidence(record(), ancestry=merged(certificate_about(DATA, found=3))),
+        (
+            "model writer was trained on 3 of 40 examples of eval qa (dataset:dddddddddddd; "
+            f"certificate {LEAKING[:12]})."
+        ),
     ),
     "served_model_differs": (
         lambda: evidence(record(calls=calls(model_served="writer-1b"))),
