@@ -1,0 +1,91 @@
+"""The cells of one metric of both arms as arrays: which strata there are, what they add. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mvtrace.quality.cells import Cell, Columns, Stratum
+from mvtrace.quality.estimators import Buckets, Contribution, contribution
+from mvtrace.quality.events import EventCount
+
+_SUMS = [one.name for one in fields(Cell)]
+_REQUESTS, _TOTAL = _SUMS.index("requests"), _SUMS.index("total")
+Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
+
+
+class Table:
+    """One metric; an arm that has no cells is empty."""
+
+    def __init__(self, baseline: Columns | None, canary: Columns | None) -> None:
+        arms = [Columns.of([]) if one is None else one for one in (baseline, canary)]
+        self._sums = [one.sums for one in arms]
+        hours, hour_at = _numbered([one.hours for one in arms])
+        phases, phase_at = _numbered([one.phases for one in arms])
+        codes = [hour * len(phases) + phase for hour, phase in zip(hour_at, phase_at, strict=True)]
+        used, self._rows = _numbered(codes)
+        pairs = [divmod(int(code), len(phases)) for code in used]
+        self._strata = [Stratum(int(hours[hour]), str(phases[phase])) for hour, phase in pairs]
+        self._buckets, self._columns = _numbered([one.buckets for one in arms])
+        counted = [
+            np.bincount(rows, weights=sums[_REQUESTS], minlength=len(used))
+            for rows, sums in zip(self._rows, self._sums, strict=True)
+        ]
+        self._requests = {
+            stratum: (round(counted[0][row]), round(counted[1][row]))
+            for row, stratum in enumerate(self._strata)
+        }
+        self.baseline, self.canary = self.requests_in(self._strata)
+
+    def strata(self) -> list[Stratum]:
+        """Return the strata of either arm, in order."""
+        return list(self._strata)
+
+    def requests_in(self, strata: Iterable[Stratum]) -> tuple[int, int]:
+        """Return each arm's requests in *strata*."""
+        both = [self._requests[one] for one in strata]
+        return sum(below for below, _ in both), sum(above for _, above in both)
+
+    def concurrent(self) -> int:
+        """Return how many of the canary's requests are in hours in which the baseline has any."""
+        served = {one.hour for one, (below, _) in self._requests.items() if below}
+        return sum(above for one, (_, above) in self._requests.items() if one.hour in served)
+
+    def contribution_of(self, strata: Collection[Stratum]) -> Contribution:
+        """Return what *strata* add together."""
+        shape = (len(self._strata), len(self._buckets))
+        chosen = set(strata)
+        kept = np.array([one in chosen for one in self._strata])
+        arms = []
+        for sums, rows, columns in zip(self._sums, self._rows, self._columns, strict=True):
+            dense = np.zeros((len(_SUMS), *shape))
+            dense[:, rows, columns] = sums
+            arms.append(Buckets(*dense[:, kept]))
+        found = contribution(*arms)
+        return Contribution(*(getattr(found, one.name).sum(axis=0) for one in fields(found)))
+
+    def events_in(
+        self, strata: Sequence[Stratum], shares: Mapping[Stratum, float]
+    ) -> tuple[EventCount, ...]:
+        """Return the events of *strata*, by planned share."""
+        totals = [
+            np.bincount(rows, weights=sums[_TOTAL], minlength=len(self._strata))
+            for rows, sums in zip(self._rows, self._sums, strict=True)
+        ]
+        row_of = {stratum: row for row, stratum in enumerate(self._strata)}
+        counts: dict[float, list[int]] = {}
+        for stratum in strata:
+            both = counts.setdefault(shares[stratum], [0, 0])
+            for arm in (0, 1):
+                both[arm] += round(totals[arm][row_of[stratum]])
+        return tuple(EventCount(share, *counts[share]) for share in sorted(counts))
+
+
+def _numbered(both: Sequence[NDArray]) -> tuple[NDArray, list[Places]]:  # type: ignore[type-arg]
+    """Return the values there are, in order, and each arm's places among them."""
+    values, places = np.unique(np.concatenate(both), return_inverse=True)
+    return values, [places[: len(both[0])], places[len(both[0]) :]]
