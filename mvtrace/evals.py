@@ -24,7 +24,7 @@ from mvtrace.components.composite import CompositeVersion
 from mvtrace.otlp import LogEvent
 from mvtrace.registry.entries import Entry
 from mvtrace.registry.errors import RegistryError
-from mvtrace.registry.evals.examples import suite_of
+from mvtrace.registry.evals.examples import check_fits, examples_of, suite_of
 from mvtrace.registry.evals.results import Pinned, pieces_of, result_of
 from mvtrace.registry.evals.scorers import Scorer, scorer_entry, values_said
 
@@ -85,14 +85,17 @@ def record(
     results: Iterable[Mapping[str, Any]],
     *,
     recorded_at: int | None = None,
+    examples: str | os.PathLike[str] | None = None,
 ) -> str:
     """Record one run: what *scorer* gave the answers of *composite* to *suite*; return its name.
 
     A result has ``example``, and ``value`` or ``label``; perhaps ``cluster``, ``request_id`` and
-    ``repeat``. *recorded_at* is Unix time in nanoseconds; now, where it is not given.
+    ``repeat``. *recorded_at* is Unix time in nanoseconds; now, where it is not given. With the
+    suite's file as *examples* each result has to be of one of them, and gets its cluster from it.
 
     Raises:
         RegistryError: a result is none, an example comes twice, or too many come.
+        CheckFailedError: they are not of the suite, or some name no cluster.
     """
     version = composite if isinstance(composite, str) else composite.version
     values = values_said(scorer.entry.said)
@@ -102,7 +105,9 @@ def record(
             read.append(result_of(said, values))
         except ValueError as error:
             raise RegistryError("set of results", f"result {number:,}: {error}.") from error
-    _check_clusters(suite, sum(not one.cluster for one in read))
+    if examples is not None:
+        read = examples_of(Path(examples), suite).checked(read)
+    check_fits(suite, read)
     pinned = Pinned(
         composite=version,
         suite=suite.digest.removeprefix(_PREFIX),
@@ -112,16 +117,6 @@ def record(
     entries = pieces_of(pinned, read, recorded_at=str(now_ns))
     _register(entries)
     return str(entries[0].said["run"])
-
-
-def _check_clusters(suite: Entry, without: int) -> None:
-    key = suite.said.get("cluster_key")
-    if key and without:
-        raise RegistryError(
-            "set of results",
-            f"suite {suite.name!r} groups examples by {key!r}, and {without:,} name no cluster.",
-            hint="Give each result its cluster.",
-        )
 
 
 def _register(things: Iterable[_Registrable]) -> None:

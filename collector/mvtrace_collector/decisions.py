@@ -4,24 +4,31 @@ In: the decisions of a segment in the order in which they came, and the deployme
 Out: one row each for ``stage_decisions``, with the problem of those that go to quarantine. A
 deployment that expects a version is taken only if that one served just before it. While an artifact
 is being collected no version that needs it is deployed, and none is collected of what serves: of a
-deployment and a collection the one that came first is taken.
+deployment and a collection the one that came first is taken. What a version needs is what the
+registry knows of it by then, not only what the collection said when it began: one that was
+registered since is told as well, and of one that nobody registered nothing is known, so it waits.
 
 Law: loaded again in the same order, whatever part of them the store still has, all decisions get
 the answers they had. So each is judged by what was received no later than itself, and takes effect
-before it; what the store learned since is passed over.
+before it; what the store learned since is passed over. What a version needs is fixed by its digest.
+(Only a version that nobody had registered may be deployed by a replay that knows it by then.)
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import cache
 from typing import Final, NamedTuple
 
 import orjson
 
 from mvtrace.registry.deployments import Decision, Deployment, Order, serving_at, serving_before
 from mvtrace.registry.retention.tombstones import COLLECT, Came, Tombstone, latest
+from mvtrace.registry.retention.values import Known, Version
+from mvtrace.registry.retention.wholeness import being_collected
 from mvtrace.semconv import EVENT_DEPLOYMENT, EVENT_RETENTION
 
 GOVERN: Final = "govern"
@@ -40,6 +47,15 @@ _SHOWN: Final = 12
 
 Target = tuple[str, str, str]
 """Project, service, environment."""
+
+Needs = Callable[[str, str], Known]
+"""Project and version -> what the registry knows of the version: no versions where nothing."""
+
+
+def needing_nothing(project: str, version: str) -> Known:
+    """Return of any version that it is registered and has no artifacts."""
+    del project
+    return Known(versions={version: Version(frozenset(), 0)})
 
 
 class Sent(NamedTuple):
@@ -105,32 +121,45 @@ class Judged(NamedTuple):
 
 
 def judge(
-    sent: Iterable[Sent], stored: Iterable[Stored], said: Iterable[Said] = ()
+    sent: Iterable[Sent],
+    stored: Iterable[Stored],
+    said: Iterable[Said] = (),
+    needs: Needs = needing_nothing,
 ) -> Iterator[Judged]:
     """Yield a row for each decision of *sent*, in its order.
 
-    *stored* are the deployments of its projects, *said* the steps of their collections.
+    *stored* are the deployments of its projects, *said* the steps of their collections; *needs* is
+    asked only where something is being collected.
     """
-    past = _Past()
+    past = _Past(needs)
     for held in stored:
         past.add(held.project, deployment_of(held))
     for one in said:
         came = Came(one.received_ms, one.seq, one.at, one.event.lower())
         if step := _step(one.body, came):
             past.steps[one.project].append(step)
+        past.known.add(one.event.lower())
     for decision in sent:
         judged = _judged(decision, past)
-        past.known.add(judged.event_id.hex())
+        if not judged.problem:
+            past.known.add(judged.event_id.hex())
         yield judged
 
 
 class _Past:
     """What is known of all projects while decisions are judged."""
 
-    def __init__(self) -> None:
+    def __init__(self, needs: Needs) -> None:
         self.deployments: defaultdict[Target, list[Deployment]] = defaultdict(list)
         self.steps: defaultdict[str, list[Tombstone]] = defaultdict(list)
         self.known: set[str] = set()
+        self._needs = cache(needs)
+
+    def needed(self, project: str, version: str, received_ms: int) -> Known:
+        """Return what is known of *version*, with the places that were told by then."""
+        known = self._needs(project, version)
+        last = (received_ms + 1) * _MILLISECOND
+        return replace(known, places=tuple(one for one in known.places if one.at < last))
 
     def add(self, project: str, one: Deployment) -> None:
         self.deployments[project, one.decision.service, one.decision.environment].append(one)
@@ -211,12 +240,22 @@ def _collection(decision: Decision, sent: Sent, past: _Past) -> str:
         return ""
     arrived = (sent.received_ms, sent.seq)
     then = [one for one in past.steps[sent.project] if one.came[:2] <= arrived]
-    for step in latest(then).values():
-        if step.action == COLLECT and decision.composite in step.versions:
-            return (
-                f"{BEING_COLLECTED}: {decision.composite[:_SHOWN]} needs the artifact "
-                f"{step.artifact[:_SHOWN]}, whose collection from {step.uri} has begun"
-            )
+    going = [one for one in latest(then).values() if one.action == COLLECT]
+    if not going:
+        return ""
+    version = decision.composite
+    known = past.needed(sent.project, version, sent.received_ms)
+    if step := being_collected(known, version, going):
+        return (
+            f"{BEING_COLLECTED}: {version[:_SHOWN]} needs the artifact "
+            f"{step.artifact[:_SHOWN]}, whose collection from {step.uri} has begun"
+        )
+    if not known.versions:
+        return (
+            f"{BEING_COLLECTED}: nobody registered {version[:_SHOWN]}, so it is not known whether "
+            f"it needs the artifact {going[0].artifact[:_SHOWN]}, whose collection from "
+            f"{going[0].uri} has begun"
+        )
     return ""
 
 
@@ -227,7 +266,10 @@ def _serves(step: Tombstone, project: str, past: _Past, arrived: tuple[int, int]
             continue
         state = serving_at(one for one in decisions if (one.received_at, one.seq) <= arrived)
         for serving in (state.stable, state.canary):
-            if serving is not None and serving.composite in step.versions:
+            if serving is None:
+                continue
+            known = past.needed(project, serving.composite, step.came.received_ms)
+            if being_collected(known, serving.composite, [step]):
                 return (
                     f"{STILL_SERVES}: {serving.composite[:_SHOWN]}, which needs the artifact "
                     f"{step.artifact[:_SHOWN]}, serves {service} in {environment}"

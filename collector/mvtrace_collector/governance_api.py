@@ -33,6 +33,7 @@ MAX_BODY: Final = 64 * 1024
 MAX_LISTING: Final = 8 * 1024 * 1024
 """Of the list of an artifact's files, with what is said beside it."""
 MAX_ARTIFACTS: Final = 200
+"""Told of a deployed version, those that no longer exist first."""
 _LOGGED: Final = ("action", "service", "environment", "version")
 """What the access log keeps of a decision; its reason stands with the deployment."""
 
@@ -62,8 +63,13 @@ def routes(state: State) -> list[Route]:
             one = await run_in_threadpool(governor.decide, project, wanted, sender)
         except CheckFailedError as error:
             return json_error(409, error.code, error.message, hint=error.hint)
-        said_of = [part.to_dict() for part in one.artifacts[:MAX_ARTIFACTS]]
-        told = {**one.deployment.to_dict(), "project": project, "artifacts": said_of}
+        parts = sorted(one.artifacts, key=lambda part: not part.is_gone)
+        told = {
+            **one.deployment.to_dict(),
+            "project": project,
+            "artifacts": [part.to_dict() for part in parts[:MAX_ARTIFACTS]],
+            "artifacts_left_out": len(parts[MAX_ARTIFACTS:]),
+        }
         return JSONResponse(told, status_code=201)
 
     async def retention(request: Request) -> Response:

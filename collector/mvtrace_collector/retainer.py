@@ -13,13 +13,13 @@ from typing import Any, Final
 
 from mvtrace.errors import ConfigurationError, UnavailableError
 from mvtrace.registry.errors import ArtifactKeptError
-from mvtrace.registry.reading import Ask
+from mvtrace.registry.reading import Ask, statement
 from mvtrace.registry.retention.inputs import read_near, steps_of
 from mvtrace.registry.retention.policies import policy_of
 from mvtrace.registry.retention.steps import Wanted, listing_events, taken
 from mvtrace.registry.retention.tombstones import COLLECT, Tombstone
 from mvtrace.registry.retention.uris import Where
-from mvtrace.registry.retention.values import RUNNING, Known
+from mvtrace.registry.retention.values import OVERLAP, RUNNING, Known
 from mvtrace.semconv import EVENT_RETENTION
 from mvtrace.store.asking import ask_of
 from mvtrace_collector.decisions import STILL_SERVES, event_id_of
@@ -50,7 +50,10 @@ class Retainer:
         ask = ask_of(self._state.store, project)
         with self._governor.lock:
             self._governor.settle()
-            answer = taken(wanted, _known(ask, wanted.step), time.time_ns())
+            known = _known(ask, wanted.step)
+            if wanted.step.action == COLLECT:
+                self._check_others(project, wanted.step)
+            answer = taken(wanted, known, time.time_ns())
             if answer.is_stored:
                 return answer.step
             now_ns = time.time_ns()
@@ -63,6 +66,19 @@ class Retainer:
             raise PendingError(event_id)
         return self._outcome(ask, project, answer.step, event_id)
 
+    def _check_others(self, project: str, step: Tombstone) -> None:
+        """Raise ArtifactKeptError where another project has an artifact at the place of *step*."""
+        where = Where.parse(step.uri)
+        bound = {"project": project, "artifacts": [], "path": where.path.strip("/")}
+        for row in self._state.store.query(_of_others(), bound).dicts():
+            try:
+                is_near = Where.parse(row["uri"]).overlaps(where)
+            except ValueError:
+                continue
+            if is_near:
+                why = "another project registered what lies within, around or where it lies"
+                raise ArtifactKeptError(step.artifact, OVERLAP, why)
+
     def _outcome(self, ask: Ask, project: str, step: Tombstone, event_id: str) -> Tombstone:
         for one in steps_of(ask, [step.artifact]):
             if one.came.event_id == event_id:
@@ -73,6 +89,12 @@ class Retainer:
         if reason == STILL_SERVES:
             raise ArtifactKeptError(step.artifact, RUNNING, detail)
         raise UnavailableError(f"The step {event_id} was not stored: {reason} {detail}".strip())
+
+
+def _of_others() -> str:
+    """Return the statement that finds places, of all projects but one."""
+    mine, others = "project = {project:String}", "project != {project:String}"
+    return statement("retention_places").replace(mine, others)
 
 
 def wanted_of(said: Mapping[str, Any]) -> Wanted:

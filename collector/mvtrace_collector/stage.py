@@ -34,9 +34,11 @@ from mvtrace_collector.dialects import NO_CALLS, Columns, columns_of
 from mvtrace_collector.failpoints import reach
 from mvtrace_collector.foreign_values import ScopeRow, nested_text, scope_row
 from mvtrace_collector.lineage import Lineage
+from mvtrace_collector.needs import needs_in
 from mvtrace_collector.placement import Claim, Known, Placed, place
 from mvtrace_collector.poison import LOGS, TRACES, signals_in
 from mvtrace_collector.precedence import Sent, Stored, Verdict, judge
+from mvtrace_collector.readable import refuse_unreadable
 from mvtrace_collector.statements import quoted, statement
 
 MONTHS_PER_INSERT: Final = 50
@@ -275,6 +277,8 @@ class SegmentStage:
         self._session.command(statement("registry_stage_create", self._database))
         self._session.command(statement("registry_stage", self._database))
         survey = self._one("registry_survey")
+        if survey["registry_entries"] and refuse_unreadable(self._session, self._database):
+            survey = self._one("registry_survey")
         lineage = Lineage(self._session, self._database)
         if lineage.judge(survey):
             survey = self._one("registry_survey")  # a derivation that was refused is no entry
@@ -322,7 +326,7 @@ class SegmentStage:
         sent = [decisions.Sent(*row) for row in self._query("decisions_survey").rows]
         stored = (decisions.Stored(*row) for row in self._query("decisions_known").rows)
         said = (decisions.Said(*row) for row in self._query("retention_known").rows)
-        judged = list(decisions.judge(sent, stored, said))
+        judged = list(decisions.judge(sent, stored, said, needs_in(self._session)))
         self._session.command(statement("decisions_stage_create", self._database))
         self._session.insert("stage_decisions", decisions.Judged._fields, judged)
         sound = {(one.name, one.project, one.event_id) for one in judged if not one.problem}

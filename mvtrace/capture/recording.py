@@ -33,17 +33,18 @@ def derived(
 ) -> Entry:
     """Record that *child* was made from *parents*, each a thing or a pair of thing and role.
 
-    Without a role a dataset is ``dataset``, and what has weights or parts is ``base``. *how* is a
-    transformation. *run* says when and where: ``started_at``, ``ended_at`` (ISO 8601), ``host``.
+    Without a role a dataset is ``dataset``, what has weights or parts is ``base``, and a version
+    that a version was made from ``previous``. *how* is a transformation. *run* says when and where:
+    ``started_at``, ``ended_at`` (ISO 8601), ``host``.
     Several parents in the roles ``base`` or ``merge`` are a merge, of which explanations warn.
 
     Raises:
         RegistryError: something is no thing, *child* is a parent of itself, or a role is none.
     """
-    pairs = [_pair(one) for one in parents]
+    made = ref_of(child)
     entry = derivation(
-        ref_of(child),
-        pairs,
+        made,
+        [_pair(one, made) for one in parents],
         how=None if how is None else ref_of(how),
         name=name,
         reason=reason,
@@ -78,9 +79,9 @@ def ref_of(thing: Thing) -> Ref:
         raise RegistryError(KIND, f"{thing!r} is nothing that is made: {error}.") from error
 
 
-def _pair(parent: Thing | tuple[Thing, str]) -> tuple[Ref, str]:
+def _pair(parent: Thing | tuple[Thing, str], child: Ref) -> tuple[Ref, str]:
     if isinstance(parent, tuple) and not isinstance(parent, Ref):
         thing, role = parent
         return ref_of(thing), role
     ref = ref_of(parent)
-    return ref, default_role(ref)
+    return ref, default_role(ref, child)

@@ -167,9 +167,9 @@ def _sources(said: Mapping[str, Any]) -> list[str]:
 def _found(said: Mapping[str, Any]) -> Iterator[str]:
     found, total = said["found"], said["examples"]
     number = found["examples"]
-    if not number:
+    if not number and said["checked"]:
         yield f"None of {plural(total, 'example')} was found in the training data."
-    else:
+    elif number:
         ways = [
             f"{found['by_method'][way]:,} {words}"
             for way, words in _WAYS.items()

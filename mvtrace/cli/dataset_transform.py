@@ -30,6 +30,12 @@ from mvtrace.registry.lineage.cycles import refuse_cycle
 
 _PATHS: Final = click.Path(path_type=Path)
 _HEAD_BYTES: Final = 4096
+_PROGRAMS: Final = frozenset(
+    {".awk", ".bash", ".cjs", ".go", ".ipynb", ".java", ".jl", ".jq", ".js", ".kt", ".lua", ".mjs"}
+    | {".php", ".pl", ".py", ".r", ".rb", ".rs", ".scala", ".sed", ".sh", ".sql", ".ts", ".zsh"}
+)
+"""Suffixes of programs, whose text is registered; of another file, such as a configuration that
+may hold secrets, only if --code names it."""
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 
@@ -59,7 +65,8 @@ def transform(  # noqa: PLR0913 (options)
 
     {in}, {out}, {seed} and {KEY} in its arguments become the paths, the seed and the parameters
     ({in1}, {out2} where there are several); what is recorded has the braces, so that paths are no
-    part of the transformation.
+    part of the transformation. Arguments and parameters are stored, except values that are secret
+    by their names (--token=…, PASSWORD=…); of a program, and of one --code, also the text.
 
     Exit codes: 0 done, 1 the command failed, a dataset is none, or the claim does not hold.
     """
@@ -119,11 +126,13 @@ def _step(
     paths = [*code] or [
         Path(text)
         for text in dict.fromkeys(command)
-        if _is_program(text) and Path(text).resolve() not in data
+        if _is_text(text) and Path(text).resolve() not in data
     ]
     said = [Path(text).name if _is_file(text) else text for text in command]
     called = name or (paths[0].stem if paths else said[0])
-    return step(called, file_code(paths), parameters=parameters, seed=seed, command=said)
+    with_text = bool(code) or all(path.suffix.lower() in _PROGRAMS for path in paths)
+    done_by = file_code(paths, with_text=with_text)
+    return step(called, done_by, parameters=parameters, seed=seed, command=said)
 
 
 def _is_file(text: str) -> bool:
@@ -134,7 +143,7 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _is_program(text: str) -> bool:
+def _is_text(text: str) -> bool:
     """Whether *text* is the path of a file of text: an interpreter is none."""
     return _is_file(text) and b"\0" not in _head(Path(text))
 

@@ -29,7 +29,7 @@ from mvtrace.registry.datasets.files import FORMATS
 from mvtrace.registry.datasets.finding import dataset_named, verify_dataset
 from mvtrace.registry.datasets.hashing import Dataset, hash_dataset
 from mvtrace.registry.datasets.running import dataset_name
-from mvtrace.registry.entries import read_entry
+from mvtrace.registry.entries import Entry, read_entries
 from mvtrace.registry.reading import Ask, statement
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -180,13 +180,16 @@ def diff(
 def list_(*, limit: int, as_json: bool, url: str | None, store: str | None) -> None:
     """List registered datasets, the newest first."""
     rows = asker(url, store)(statement("entries_of_kind"), {"kind": "dataset", "limit": limit})
-    found = [_listed(row) for row in rows]
+    found = [_listed(row, one) for row in rows for one in read_entries([row["body"]])]
+    unreadable = len(rows) - len(found)
     if as_json:
-        listing.write(json_text({"datasets": found}))
+        listing.write(json_text({"datasets": found, "unreadable": unreadable}))
     elif not found:
         listing.write("No dataset is registered.\n")
     else:
         listing.write(table_text(_COLUMNS, [*map(_row, found)]))
+    if unreadable and not as_json:
+        listing.write(f"Left out: {plural(unreadable, 'row')} that cannot be read.\n")
 
 
 dataset.add_command(transform)
@@ -245,9 +248,8 @@ def _rows(said: Mapping[str, Any]) -> str:
     return "rows that nobody counted" if said["rows"] is None else plural(said["rows"], "row")
 
 
-def _listed(row: Mapping[str, Any]) -> dict[str, Any]:
+def _listed(row: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
     """Return an entry as it is listed, also one that says of no dataset."""
-    entry = read_entry(row["body"])
     try:
         said = claim_of(entry).to_dict()
     except CheckFailedError:

@@ -143,7 +143,7 @@ def _decide(
         {**wanted, "claimed_actor": _user()},
         {"project": project} if project else None,
     )
-    found = Looked(done.get("artifacts", ())) if action != "revert" else None
+    found = looked_at(done) if action != "revert" else None
     if as_json:
         listing.write(json_text({**done, "looked": found.to_dict() if found else None}))
         return
@@ -154,6 +154,11 @@ def _decide(
         f"{done['event_id']}, {time_words(done['at'])}, by {_who(done)}.\n"
         + (found.words() if found else "")
     )
+
+
+def looked_at(done: Mapping[str, Any]) -> Looked:
+    """Return what is left of the version that a decision is about."""
+    return Looked(done.get("artifacts", ()), left_out=done.get("artifacts_left_out", 0))
 
 
 def _row(one: Mapping[str, Any]) -> list[str]:

@@ -21,9 +21,9 @@ from mvtrace.cli.registering import asker
 from mvtrace.cli.words import plural, version_words
 from mvtrace.errors import CheckFailedError
 from mvtrace.registry.entries import Entry
-from mvtrace.registry.evals.comparing import Paired, comparable
-from mvtrace.registry.evals.planning import Recent, rescore_plan
-from mvtrace.registry.evals.runs import scorer_named, suite_named, version_named
+from mvtrace.registry.evals.comparing import Comparable, Paired, comparable
+from mvtrace.registry.evals.planning import MOST_RECENT, Recent, rescore_plan
+from mvtrace.registry.evals.runs import MOST_RUNS, scorer_named, suite_named, version_named
 
 URL = click.option("--url", metavar="URL", help="A collector (MVTRACE_URL, else 127.0.0.1:4318).")
 STORE = click.option("--store", metavar="DSN", help="Read this store directly.")
@@ -54,20 +54,35 @@ def compare(*, first: str, second: str, as_json: bool, **said: Any) -> None:
     """Compare SECOND with FIRST on each test that both were scored on, example by example.
 
     Samples of one example are averaged; examples of one cluster count as one observation's worth of
-    independence. Exit codes: 0 compared, 1 the scores do not compare.
+    independence. Looking again after each new run until something shows is not corrected for. Exit
+    codes: 0 compared (a test that does not compare is told beside the others), 1 no scores compare.
     """
     ask = asker(said["url"], said["store"])
     versions = version_named(ask, first), version_named(ask, second)
     suite = _digits(suite_named(ask, said["suite_text"])) if said["suite_text"] else ""
     scorer = _digits(scorer_named(ask, said["scorer_text"])) if said["scorer_text"] else ""
     found = comparable(ask, *versions, suite=suite, scorer=scorer)
-    for one in found:
-        _check_missing(one, versions, said["max_missing"])
-    compared = _compared(found, said["alpha"])
+    tests, refused = _enough(found, versions, said["max_missing"])
+    compared = _compared(tests, said["alpha"])
     if as_json:
-        listing.write(json_text({"first": versions[0], "second": versions[1], "tests": compared}))
-    else:
-        listing.write(_words(versions, compared))
+        problems = [error.message for error in refused]
+        listing.write(
+            json_text(
+                {
+                    "first": versions[0],
+                    "second": versions[1],
+                    "tests": compared,
+                    "refused": problems,
+                    "is_cut": found.is_cut,
+                }
+            )
+        )
+        return
+    listing.write(_words(versions, compared))
+    for error in refused:
+        listing.write(f"\nnot compared: {inert(error.message)}\n")
+    if found.is_cut:
+        listing.write(f"\nThere are {MOST_RUNS:,} runs or more; the newest are in this.\n")
 
 
 @click.command("rescore-plan", epilog="Example: mvtrace eval rescore-plan --suite capitals@2")
@@ -88,15 +103,41 @@ def rescore_plan_(*, suite_text: str, days: int, as_json: bool, **said: Any) -> 
     suite = suite_named(ask, suite_text)
     scorer = _digits(scorer_named(ask, said["scorer_text"])) if said["scorer_text"] else ""
     since_ms = time.time_ns() // 1_000_000 - days * _DAY_MS
-    lacking, whole = rescore_plan(ask, suite, since_ms=since_ms, scorer=scorer)
+    lacking, whole, is_cut = rescore_plan(ask, suite, since_ms=since_ms, scorer=scorer)
     digits = _digits(suite)
     if as_json:
         listed = [one.to_dict(digits) for one in lacking]
-        listing.write(
-            json_text({"suite": digits, "days": days, "scored": whole, "versions": listed})
-        )
+        facts = {"suite": digits, "days": days, "scored": whole, "is_cut": is_cut}
+        listing.write(json_text({**facts, "versions": listed}))
         return
     listing.write(_plan_words(lacking, whole, suite, days))
+    if is_cut:
+        listing.write(
+            f"\nNot all were looked at: {MOST_RECENT:,} versions, those that serve and then by "
+            f"requests, and the newest {MOST_RUNS:,} runs.\n"
+        )
+
+
+def _enough(
+    found: Comparable, versions: tuple[str, str], most: float
+) -> tuple[list[Paired], list[CheckFailedError]]:
+    """Return the tests of which enough is paired, and why the others are refused.
+
+    Raises:
+        CheckFailedError: enough is paired of none.
+    """
+    tests: list[Paired] = []
+    refused: list[CheckFailedError] = [*found.refused]
+    for one in found.tests:
+        try:
+            _check_missing(one, versions, most)
+        except CheckFailedError as error:
+            refused.append(error)
+        else:
+            tests.append(one)
+    if not tests:
+        raise refused[0]
+    return tests, refused
 
 
 def _check_missing(one: Paired, versions: tuple[str, str], most: float) -> None:
@@ -204,7 +245,9 @@ def _words(versions: tuple[str, str], tests: Sequence[Mapping[str, Any]]) -> str
 def _lines(one: Mapping[str, Any], first: str, second: str) -> list[str]:
     found = one["difference"]
     level = f"{100 * (1 - one['alpha']):.4g} %"
-    between = "no interval"
+    between = "no interval" + (
+        ": every cluster differs by as much" if found["p"] is not None and not one["alike"] else ""
+    )
     if interval := found["interval"]:
         between = f"{level} interval [{interval[0]:+.4g}, {interval[1]:+.4g}]"
     means = f"{first} {one['first']:.4g}, {second} {one['second']:.4g}"

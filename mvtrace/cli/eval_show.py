@@ -20,6 +20,7 @@ from mvtrace.registry.entries import Entry
 from mvtrace.registry.errors import EntryNotFoundError
 from mvtrace.registry.evals import scorers, suites
 from mvtrace.registry.evals.runs import (
+    MOST_RUNS,
     Run,
     known_of,
     runs_of,
@@ -71,7 +72,8 @@ def list_(*, limit: int, as_json: bool, url: str | None, store: str | None, **sa
     ]
     parts.append(table_text(_RUNS, rows) if rows else "Nothing was scored.\n")
     if len(runs) > limit:
-        parts.append(f"(the newest {limit:,} of {len(runs):,} runs; --limit shows more)\n")
+        more = " or more" if len(runs) >= MOST_RUNS else ""
+        parts.append(f"(the newest {limit:,} of {len(runs):,}{more} runs; --limit shows more)\n")
     listing.write("\n".join(parts))
 
 

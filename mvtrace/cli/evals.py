@@ -24,7 +24,7 @@ from mvtrace.cli.words import plural, version_words
 from mvtrace.errors import CheckFailedError
 from mvtrace.registry.entries import Entry
 from mvtrace.registry.evals import inspect_logs, lm_eval
-from mvtrace.registry.evals.examples import examples_of, suite_of
+from mvtrace.registry.evals.examples import check_fits, examples_of, suite_of
 from mvtrace.registry.evals.imported import Imported
 from mvtrace.registry.evals.refusing import NotComparableError, differences
 from mvtrace.registry.evals.results import Pinned, Result, pieces_of
@@ -41,7 +41,6 @@ from mvtrace.registry.evals.scorers import (
     undeclared,
     values_said,
 )
-from mvtrace.registry.evals.suites import examples_said, text_said
 from mvtrace.registry.reading import Ask
 
 URL = click.option("--url", metavar="URL", help="A collector (MVTRACE_URL, else 127.0.0.1:4318).")
@@ -134,7 +133,7 @@ def record(*, file: Path, version: str, as_json: bool, url: str | None, **said: 
     results = found.results
     if said["examples"] is not None:
         results = examples_of(said["examples"], suite).checked(results)
-    _check_fits(suite, results)
+    check_fits(suite, results)
     pinned = Pinned(composite=version_named(ask, version), suite=_digits(suite), scorer=scorer)
     entries = pieces_of(pinned, results, recorded_at=found.written_ns)
     _record(ask, [(pinned, entries, results)], [], url=url, as_json=as_json, dry=said["dry_run"])
@@ -181,7 +180,7 @@ def import_(*, path: Path, version: str, as_json: bool, url: str | None, **said:
         pinned = Pinned(composite=composite, suite=_digits(one.suite), scorer=scored_by)
         entries = pieces_of(pinned, one.results, recorded_at=one.recorded_at)
         runs.append((pinned, entries, one.results))
-        others += [one.suite, *([one.scorer] if one.scorer and not declared else [])]
+        others += [one.suite, one.texts, *([one.scorer] if one.scorer and not declared else [])]
     _record(ask, runs, others, url=url, as_json=as_json, dry=said["dry_run"])
 
 
@@ -202,7 +201,7 @@ def _logged(path: Path, said: Mapping[str, Any]) -> list[Imported]:
 def _read(path: Path, said: Mapping[str, Any]) -> list[Imported]:
     key = said["cluster_key"]
     if lm_eval.is_results(path):
-        return lm_eval.read(path, cluster_key=key, task=said["task"])
+        return lm_eval.read(path, cluster_key=key, task=said["task"], metrics=said["metric"])
     if inspect_logs.is_log(path):
         return inspect_logs.read(path, cluster_key=key, is_partial=said["is_partial"])
     raise CommandLineError(
@@ -277,25 +276,6 @@ def _scorer(ask: Ask, text: str) -> tuple[str, Mapping[str, float]]:
         return text, {}
     entry = scorer_named(ask, text)
     return _digits(entry), values_said(entry.said)
-
-
-def _check_fits(suite: Entry, results: Iterable[Result]) -> None:
-    """Refuse results that cannot be of *suite*, or do not say what groups its examples."""
-    cluster_key = text_said(suite.said, "cluster_key")
-    listed = list(results)
-    number, count = len({one.example for one in listed}), examples_said(suite.said).count
-    if number > count:
-        raise CheckFailedError(
-            f"The results are of {number:,} examples, but suite {suite.name!r} has {count:,}.",
-            hint="Register the suite that they are of: 'mvtrace eval suite --help'.",
-        )
-    without = sum(not one.cluster for one in listed)
-    if cluster_key and without:
-        raise CheckFailedError(
-            f"Suite {suite.name!r} groups its examples by {cluster_key!r}, and "
-            f"{plural(without, 'result')} of {len(listed):,} name no cluster.",
-            hint="Give the suite's file with --examples; clusters are taken from it.",
-        )
 
 
 def _check_suite(one: Imported, wanted: Entry | None) -> None:

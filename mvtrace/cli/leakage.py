@@ -63,7 +63,7 @@ def leakage() -> None:
 @click.option(
     "--strict",
     is_flag=True,
-    help="Fail too where data could not be compared, or what it was made from has more.",
+    help="Fail too where training data, or what it was made from, was not compared or has more.",
 )
 @click.option("--threshold", type=float, default=0.7, show_default=True, metavar="JACCARD")
 @click.option("--shingle", type=int, default=5, show_default=True, metavar="CHARACTERS")
@@ -80,7 +80,8 @@ def check(**options: Any) -> None:
 
     EVAL is a file or folder of rows, a suite or a dataset; TRAIN are such, or models, whose
     recorded training data is meant. Texts are compared as they are, normalized, as near-duplicates
-    and as parts of longer texts. Exit codes: 0 at most N examples are in the training data, 1 more.
+    and as parts of longer texts. Exit codes: 0 at most N examples are in the training data, 1 more,
+    or no training data could be read; 2 nothing that is made of data was named.
     """
     try:
         from mvtrace.cli.separating import separate  # noqa: PLC0415 (an extra)

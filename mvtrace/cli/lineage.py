@@ -108,7 +108,7 @@ def show(*, anything: str, url: str | None, store: str | None, **options: Any) -
 @click.argument("child")
 @click.option(
     "--from", "parents", multiple=True, required=True, metavar="REF[:ROLE]",
-    help="What it was made from; may be repeated. Roles: base, merge, dataset, config, prompt …",
+    help="What it was made from; may be repeated. Roles: base, merge, previous, dataset, config …",
 )  # fmt: skip
 @click.option("--how", metavar="REF", help="The transformation, by name or digest.")
 @click.option("--name", default="", metavar="TEXT", help="What people call this step.")
@@ -123,13 +123,14 @@ def record(
     Exit codes: 0 stored, 1 unknown thing or refused, 2 it would be its own ancestor, 3 not stored.
     """
     ask = asker(url, None)
-    listed = [parent(ask, text) for text in parents]
+    made = made_thing(ask, child)
+    listed = [parent(ask, text, made) for text in parents]
     how = texts.pop("how")
     steps = [ref for ref, role in listed if role == HOW] + ([made_thing(ask, how)] if how else [])
     if len(set(steps)) > 1:
         raise RegistryError("derivation", "it was made by one transformation, and two are given.")
     entry = derivation(
-        made_thing(ask, child),
+        made,
         [(ref, role) for ref, role in listed if role != HOW],
         how=steps[0] if steps else None,
         **texts,

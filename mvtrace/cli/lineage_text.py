@@ -23,6 +23,7 @@ _MORE: Final = {
     "nodes": "There is more: the walk ended after {nodes}; --nodes goes further.",
     "edges": "There is more: the walk ended after {edges}; ask about one of these.",
 }
+_CUT: Final = "There may be more: the walk to the versions ended at its bound on {cut}."
 _COLOURS: Final = {"composite": "lightblue", "dataset": "lightyellow", "experiment": "lightgrey"}
 
 
@@ -80,17 +81,23 @@ def dot_text(graphs: Sequence[Graph], names: Names) -> str:
 
 
 def answered_text(found: Mapping[str, Any]) -> str:
-    """Return how many requests were answered, the newest of them, and how to list all."""
+    """Return how many requests were answered, the newest of them, and how to list all.
+
+    Where the walk to the versions was cut, it is told that others may have answered as well.
+    """
+    cut = [_CUT.format(cut=found["cut"])] if found["cut"] else []
     if not found["requests"]:
-        return "answered\n  no request that is stored\n"
-    lines = ["answered", f"  {plural(found['requests'], 'request')}, the newest:"]
+        none = "no request of what was reached" if cut else "no request that is stored"
+        return "\n".join(["answered", f"  {none}", *cut]) + "\n"
+    least = "at least " if cut else ""
+    lines = ["answered", f"  {least}{plural(found['requests'], 'request')}, the newest:"]
     for one in found["newest"]:
         where = joined(inert(one["service"]), inert(one["environment"]), inert(one["route"] or ""))
         version = one["composite_version"][:12]
         lines.append(f"  {one['request_id']}   {time_words(one['time'])}   {version}   {where}")
-    lines.append("all of them:")
+    lines.append("those that were counted:" if cut else "all of them:")
     lines.extend(f'  mvtrace sql "{sql}"' for sql in found["sql"])
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *cut]) + "\n"
 
 
 def experiments_text(found: Sequence[Mapping[str, Any]]) -> str:

@@ -6,6 +6,7 @@ there and is nothing that the registry knows. ``dataset:PATH`` and ``artifact:PA
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ def thing(ask: Ask, text: str) -> Named:
     try:
         found = named(ask, text)
     except EntryNotFoundError:
-        if Path(text).exists():
+        if os.path.exists(text):  # noqa: PTH110 (a Path raises where no file can be called so)
             return _known_file(ask, Path(text))
         raise
     if not found.is_registered and not _has_edges(ask, found.ref):
@@ -61,14 +62,14 @@ def made_thing(ask: Ask, text: str) -> Ref:
     try:
         found = named(ask, text)
     except EntryNotFoundError:
-        if Path(rest).exists():
+        if os.path.exists(rest):  # noqa: PTH110 (as above)
             return _file_ref(Path(rest), kind)
         raise
     return found.composite or found.ref
 
 
-def parent(ask: Ask, text: str) -> tuple[Ref, str]:
-    """Return what ``REF`` or ``REF:role`` names, and its role.
+def parent(ask: Ask, text: str, child: Ref) -> tuple[Ref, str]:
+    """Return what ``REF`` or ``REF:role`` names, and its role as a parent of *child*.
 
     Raises:
         NotFoundError: it names nothing, or several things.
@@ -80,7 +81,7 @@ def parent(ask: Ask, text: str) -> tuple[Ref, str]:
     if colon and not is_kind and not is_digest and ROLE_PATTERN.fullmatch(role):
         return made_thing(ask, rest), role
     ref = made_thing(ask, text)
-    return ref, default_role(ref)
+    return ref, default_role(ref, child)
 
 
 def _path(text: str) -> Path | None:
@@ -123,5 +124,4 @@ def _has_edges(ask: Ask, ref: Ref) -> bool:
 
 
 def _is_known(ask: Ask, ref: Ref) -> bool:
-    rows = ask(statement("lineage_starting"), {"prefix": ref.digest})
-    return any(row["kind"] == ref.kind for row in rows)
+    return bool(ask(statement("lineage_starting"), {"prefix": ref.digest, "kind": ref.kind}))

@@ -20,7 +20,8 @@ from mvtrace.registry.retention.uris import Where
 class Looked:
     """What became of a version's artifacts: by their tombstones, and as seen from this host."""
 
-    def __init__(self, artifacts: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, artifacts: Sequence[Mapping[str, Any]], *, left_out: int = 0) -> None:
+        self.left_out = left_out
         self.gone = [one for one in artifacts if one["is_gone"]]
         self.absent: list[tuple[Mapping[str, Any], str]] = []
         self.unseen: list[tuple[Mapping[str, Any], str]] = []
@@ -67,6 +68,8 @@ class Looked:
             f"not looked at: artifact {one['artifact'][:12]} at {inert(why)}"
             for one, why in self.unseen
         ]
+        if self.left_out:
+            lines.append(f"not told: {plural(self.left_out, 'artifact')} more of it.")
         if self.seen and not lines:
             lines = [f"{plural(self.seen, 'artifact')} of it found where registered."]
         return "".join(f"{line}\n" for line in lines)

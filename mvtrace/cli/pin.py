@@ -7,7 +7,6 @@ it where you would run the repository's tests.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from mvtrace.cli.registering import asker, register
 from mvtrace.cli.text import aligned
 from mvtrace.cli.words import digest_words, plural, version_words
 from mvtrace.components.composite import CompositeVersion
-from mvtrace.config import TracingConfig
 from mvtrace.registry.errors import LockError
 from mvtrace.registry.pin.comparing import (
     Comparison,
@@ -185,11 +183,7 @@ def _registered(done: _Pinned, ask: Ask, reason: str, url: str | None) -> _Pinne
     parents = tuple(one for one in lock.parents if one not in back)
     kept = Lock(lock.composite, parents, lock.experiment)
     places = list(artifact_entries(lock, done.description))
-    count = register(
-        [lock.composite, *places, *derivation_entries(kept, reason)],
-        url=url,
-        register_content=TracingConfig.from_environ(os.environ).register_content,
-    )
+    count = register([lock.composite, *places, *derivation_entries(kept, reason)], url=url)
     return _Pinned(lock, done.before, done.description, done.is_written, count, tuple(back))
 
 

@@ -18,6 +18,7 @@ import click
 from mvtrace.cli.inert import inert
 from mvtrace.cli.remote import Collector
 from mvtrace.cli.sources import collector_at, source_of
+from mvtrace.config import TracingConfig
 from mvtrace.errors import CheckFailedError, UnavailableError
 from mvtrace.otlp import LogEvent
 from mvtrace.registry.reading import Ask
@@ -62,15 +63,17 @@ class Registrable(Protocol):
     def events(self) -> Callable[..., Iterator[LogEvent]]: ...
 
 
-def register(
-    things: Iterable[Registrable], *, url: str | None, register_content: bool = True
-) -> int:
+def register(things: Iterable[Registrable], *, url: str | None) -> int:
     """Send the events of *things* and return how many there were, once all are stored.
+
+    Texts stay here where MVTRACE_REGISTER_CONTENT says so.
 
     Raises:
         CheckFailedError: the collector, or its loader, refuses one; the text says why.
         UnavailableError: the collector does not answer, or has not stored them in time.
+        ConfigurationError: a variable of the environment is none.
     """
+    register_content = TracingConfig.from_environ(os.environ).register_content
     collector = collector_at(url, project=os.environ.get("MVTRACE_PROJECT") or None)
     events = [event for one in things for event in one.events(register_content)]
     for batch in _batches(events):

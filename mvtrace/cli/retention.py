@@ -34,8 +34,8 @@ from mvtrace.registry.retention.applying import (
 )
 from mvtrace.registry.retention.inputs import read_all
 from mvtrace.registry.retention.places import ForeignError, Storage, proves
+from mvtrace.registry.retention.planning import never_served, roots_of
 from mvtrace.registry.retention.planning import plan as planned
-from mvtrace.registry.retention.planning import roots_of
 from mvtrace.registry.retention.plans import Plan
 from mvtrace.registry.retention.tombstones import COLLECTED, RESTORED, Tombstone
 from mvtrace.registry.retention.uris import Where
@@ -64,7 +64,7 @@ def retention() -> None:
     "environments",
     multiple=True,
     metavar="NAME",
-    help="What ever served it is kept; may be repeated.  [prod, production]",
+    help="What ever served it is kept, beside prod and production; may be repeated.",
 )
 @click.option("--window", metavar="TIME", help="What was used since is kept: 12h, 30d, 8w.  [90d]")
 @click.option(
@@ -103,11 +103,18 @@ def plan(
 ) -> None:
     """Say what would be kept and what collected, and write it down; nothing is removed.
 
-    Exit codes: 0 written, 2 the policy is none, 3 no collector answers.
+    Exit codes: 0 written, 2 the policy is none or names an environment that nothing ever served,
+    3 no collector answers.
     """
     chosen = _policy(policy, options)
     now_ns = time.time_ns()
-    verdicts = planned(read_all(asker(url, store)), chosen, now_ns)
+    known = read_all(asker(url, store))
+    if strays := never_served(known, chosen):
+        raise CommandLineError(
+            f"Nothing ever served {inert(strays[0])!r}, so as an environment it keeps nothing.",
+            hint="'mvtrace deployments' lists environments; what is spelled wrong is not kept.",
+        )
+    verdicts = planned(known, chosen, now_ns)
     made = Plan(
         project=_project(),
         made_at=datetime.fromtimestamp(now_ns // 10**9, UTC).isoformat(),
@@ -121,9 +128,15 @@ def plan(
 @retention.command(epilog="Example: mvtrace retention apply retention-plan.json")
 @click.argument("file", type=click.Path(path_type=Path), metavar="PLAN")
 @click.option("--reason", default="", metavar="TEXT", help="Kept for ever.")
+@click.option(
+    "--host",
+    default="",
+    metavar="NAME",
+    help="This is the host NAME, under another name by now: what it began is ended here.",
+)
 @URL
 @JSON
-def apply(*, file: Path, reason: str, url: str | None, as_json: bool) -> None:
+def apply(*, file: Path, reason: str, host: str, url: str | None, as_json: bool) -> None:
     """Collect what PLAN says, each only if nothing keeps it by now; run again after a stop.
 
     Exit codes: 0 done, 1 something was left alone or failed, 2 PLAN is none or was changed,
@@ -137,8 +150,11 @@ def apply(*, file: Path, reason: str, url: str | None, as_json: bool) -> None:
         storage=Storage(roots_of(made.policy)),
         reason=reason,
         claimed_actor=_user(),
+        host=host,
     )
     outcomes: list[Outcome] = []
+    if not as_json:
+        listing.write(words.policy_words(made.policy))
     try:
         for outcome in run.run():
             outcomes.append(outcome)

@@ -15,7 +15,7 @@ from mvtrace.cli.text import table_text
 from mvtrace.cli.words import plural
 from mvtrace.registry.retention.applying import DONE, KEPT, OUTCOMES, Outcome
 from mvtrace.registry.retention.plans import Plan, Sum, sums_of
-from mvtrace.registry.retention.values import RULES
+from mvtrace.registry.retention.values import DAY_NS, RULES, Policy
 
 _COLUMNS: Final = ("rule", "artifacts", "places", "bytes", "a month", "why")
 
@@ -32,6 +32,17 @@ def plan_words(made: Plan, out: Path) -> str:
         parts.append("No root is named, so nothing is ever collected: --root URI names one.\n")
     parts.append(f"plan {made.digest} is in {inert(out)}\n")
     return "".join(parts)
+
+
+def policy_words(policy: Policy) -> str:
+    """Return what a policy keeps and where it lets anything be collected."""
+    lines = [
+        ("environments", policy.environments),
+        ("window", [f"{policy.window_ns / DAY_NS:g} days"]),
+        ("roots", policy.roots),
+        ("keep", policy.keep),
+    ]
+    return "".join(f"{name}: {', '.join(map(inert, values)) or 'none'}\n" for name, values in lines)
 
 
 def plan_dict(made: Plan, out: Path) -> dict[str, Any]:
@@ -51,7 +62,8 @@ def place_words(outcome: Outcome) -> str:
     place = outcome.verdict.place
     why = f": {inert(outcome.why)}" if outcome.why else ""
     left = f"; {plural(outcome.left, 'file')} beside it stay" if outcome.left else ""
-    return f"{place.artifact[:12]}  {inert(place.uri)}  {OUTCOMES[outcome.outcome]}{why}{left}\n"
+    became = f"{OUTCOMES[outcome.outcome]}{why}{left}"
+    return f"{inert(place.artifact[:12])}  {inert(place.uri)}  {became}\n"
 
 
 def outcome_words(made: Plan, outcomes: Sequence[Outcome]) -> str:
@@ -74,6 +86,7 @@ def outcome_dict(made: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return the same as plain JSON values."""
     return {
         "plan": made.digest,
+        "policy": made.policy.to_dict(),
         "places": [
             {
                 "artifact": one.verdict.place.artifact,

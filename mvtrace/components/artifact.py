@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from mvtrace.components.artifact_cache import ArtifactCache
 from mvtrace.components.progress import Progress
+from mvtrace.components.walking import walk
 from mvtrace.digest import ARTIFACT_DOMAIN, canonical_bytes, digest_of
 
 SKIPPED_FOLDERS: Final = frozenset({".git", "__pycache__"})
@@ -51,7 +52,8 @@ def hash_artifact(path: str | os.PathLike[str], *, cache: ArtifactCache | None =
 
     Raises:
         OSError: something cannot be read.
-        ValueError: *path* holds no file, a device, a folder within itself, or changed meanwhile.
+        ValueError: *path* holds no file, a device, a folder within itself or too much, or changed
+            meanwhile.
 
     """
     entries = sorted(_entries(Path(path)))
@@ -100,23 +102,10 @@ def _hash_file(entry: _Entry, progress: Progress) -> str:
 def _entries(root: Path) -> Iterator[_Entry]:
     status = root.stat()
     if stat.S_ISDIR(status.st_mode):
-        yield from _folder_entries(root, "", (_identity(status),))
+        for met in walk(root, skipped_folders=SKIPPED_FOLDERS):
+            yield _file_entry(met.path, met.relative, met.status)
     else:
         yield _file_entry(root, SINGLE_FILE, status)
-
-
-def _folder_entries(
-    folder: Path, prefix: str, above: tuple[tuple[int, int], ...]
-) -> Iterator[_Entry]:
-    for child in folder.iterdir():
-        status = child.stat()
-        relative = prefix + child.name
-        if not stat.S_ISDIR(status.st_mode):
-            yield _file_entry(child, relative, status)
-        elif child.name not in SKIPPED_FOLDERS:
-            if _identity(status) in above:
-                raise ValueError(f"{str(child)!r} is a link to a folder that holds it.")
-            yield from _folder_entries(child, relative + "/", (*above, _identity(status)))
 
 
 def _file_entry(path: Path, relative: str, status: os.stat_result) -> _Entry:
@@ -127,7 +116,3 @@ def _file_entry(path: Path, relative: str, status: os.stat_result) -> _Entry:
     except UnicodeEncodeError as error:
         raise ValueError(f"the file name {os.fsencode(path)!r} is not UTF-8.") from error
     return _Entry(relative, path, status)
-
-
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino

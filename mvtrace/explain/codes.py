@@ -74,7 +74,9 @@ CODES: Final[dict[str, Code]] = {
         "warning", "missing", "a certificate compares only part of a model's training data"
     ),
     "leakage_found": Code(
-        "warning", "observed", "a certificate found examples of an eval in a model's training data"
+        "warning",
+        "observed",
+        "a certificate found an eval, or examples of it, in a model's training data",
     ),
     "leakage_checked": Code(
         "info", "observed", "a certificate found no example of an eval in a model's training data"

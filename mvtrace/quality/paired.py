@@ -39,8 +39,10 @@ Values = Sequence[float] | Floats
 class PairedDifference:
     """The mean difference of *examples* in *groups*, and what is known of it.
 
-    Where it cannot be told how uncertain it is (one group, or no two differences unlike), *error*
-    and *interval* are None.
+    Of one group it cannot be told how uncertain it is: *error*, *interval* and *p* are None. Where
+    all groups have one mean, what they scatter by cannot be estimated either, so there is no
+    interval; *p* is then that of the exact sign flip: 2 to the power 1 - *groups*, or 1 where the
+    mean is zero.
     """
 
     examples: int
@@ -85,6 +87,8 @@ def paired_difference(
                 "interval": (mean - half, mean + half),
                 "p": float(2 * stats.t.sf(abs(mean) / error, freedom)),
             }
+        else:
+            found["p"] = _same_everywhere(mean, len(sizes))
     return PairedDifference(**found)
 
 
@@ -168,6 +172,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = highest
     return adjusted
+
+
+def _same_everywhere(mean: float, groups: int) -> float:
+    """Return the p-value of the exact sign flip where every group has the same mean.
+
+    Of all 2^G assignments two are as far from zero: none flipped, and all. It is never told as 0.
+    """
+    if abs(mean) <= _TOLERANCE:
+        return 1.0
+    return max(2.0 ** (1 - groups), float(np.finfo(np.float64).tiny))
 
 
 def _freedom(shares: Floats) -> float:

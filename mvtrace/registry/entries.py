@@ -8,11 +8,10 @@ Laws: ``digest == digest_of(ENTRY_DOMAIN, body)``; ``read_entry(entry.body) == e
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import orjson
 
 from mvtrace.digest import ENTRY_DOMAIN, canonical_bytes, digest_of, parse_canonical
 from mvtrace.errors import CanonicalFormError
@@ -97,15 +96,22 @@ def entry_of(kind: str, said: Mapping[str, Any]) -> Entry:
 
 
 def read_entry(body: bytes | str) -> Entry:
-    """Return the entry of stored bytes.
+    """Return the entry of stored bytes, all of which can be read: ``said`` raises nothing.
 
     Raises:
         ValueError: they are none.
     """
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
-    said = orjson.loads(raw)
+    said = parse_canonical(raw)
     if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
         raise ValueError("it is no JSON object with a kind")  # noqa: TRY004 (of the input)
     if type(said.get("schema_version")) is not int:
         raise ValueError("schema_version is missing")
     return Entry(said["kind"], digest_of(ENTRY_DOMAIN, raw), raw)
+
+
+def read_entries(bodies: Iterable[bytes | str]) -> Iterator[Entry]:
+    """Yield the entries of stored bytes; what is none is left out, so that it hides no other."""
+    for body in bodies:
+        with suppress(ValueError):
+            yield read_entry(body)

@@ -121,6 +121,19 @@ class BeingCollectedError(CheckFailedError):
         )
 
 
+class TooDeepError(CheckFailedError):
+    """Components pin components over too many levels to tell what is needed."""
+
+    code = "too-deep"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"Components are nested over {most} levels deep, so it is not known which artifacts "
+            "are needed; nothing was done.",
+            hint="Pin what is at the bottom directly.",
+        )
+
+
 class ArtifactKeptError(CheckFailedError):
     """An artifact is not collected: a rule keeps it."""
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from mvtrace.errors import StatementFailedError
 from mvtrace.explain.ancestry import Ancestry
-from mvtrace.registry.entries import read_entry
+from mvtrace.registry.entries import read_entries
 from mvtrace.registry.lineage.derivations import HISTORY_ROLES
 from mvtrace.registry.lineage.walking import walk
 from mvtrace.registry.reading import statement
@@ -23,9 +23,10 @@ from mvtrace.store.statements import Statements
 MAX_DEPTH: Final = 16
 MAX_NODES: Final = 300
 MAX_CERTIFICATES: Final = 50
+"""Certificates that are read: those that found something first, then the newest."""
 MAX_KEPT: Final = 256
 UNKNOWN_TABLE: Final = 60
-_TRAINED: Final = ("artifact", "component", "dataset")
+_TRAINED: Final = ("artifact", "component", "composite", "dataset")
 
 
 class _Kept(NamedTuple):
@@ -85,7 +86,7 @@ class Ancestors:
         asked = {"refs": refs, "limit": MAX_CERTIFICATES}
         has_data = bool(graph.of_kind("dataset"))
         rows = self._ask(statement("leakage_certificates"), asked) if has_data else []
-        certificates = tuple(read_entry(row["body"]) for row in rows)
+        certificates = tuple(read_entries(row["body"] for row in rows))
         return _Kept(generation, recorded, is_registered=True, found=Ancestry(graph, certificates))
 
     def _ask(self, text: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:

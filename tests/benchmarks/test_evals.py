@@ -60,7 +60,7 @@ def test_recording_and_comparing(tmp_path: Path) -> None:
                     lines.write(json.dumps({**said, "value": chance.random() < 0.8}) + "\n")
             record(path, Pinned(composite=version, suite=suite, scorer=scorer), running.url)
         ask = asker(running.url, None)
-        fetched_s, [one] = timed(lambda: comparable(ask, "a" * 64, "b" * 64))
+        fetched_s, [one] = timed(lambda: comparable(ask, "a" * 64, "b" * 64).tests)
         compared_s, _ = timed(
             lambda: compare(
                 [pair.first for pair in one.pairs],

@@ -16,6 +16,7 @@ from mvtrace.store import Store, migrate, open_store
 from mvtrace_collector.segments import Sender
 
 OTHER = Sender("111111111111", "other", "ingest")
+NESTED = "[" * 70 + "]" * 70
 ROWS = "SELECT kind, digest, name, body, actor, actor_label FROM registry_entries ORDER BY digest"
 
 
@@ -48,21 +49,25 @@ def test_an_entry_is_stored_once(store: Store, tmp_path: Path) -> None:
         ('{"kind":"A B","schema_version":1}', None, "not-an-entry"),
         ('{"kind":"dataset"}', None, "not-an-entry"),
         ("[]", None, "not-an-entry"),
+        ('{"kind":"dataset","kind":"suite","schema_version":1}', None, "not-an-entry"),
+        ('{"kind":"suite","schema_version":1,"x":{"$int":"x"}}', None, "not-an-entry"),
+        (f'{{"kind":"suite","schema_version":1,"x":{NESTED}}}', None, "not-an-entry"),
     ],
-    ids=["digest", "kind", "version", "list"],
+    ids=["digest", "kind", "version", "list", "kinds", "integer", "depth"],
 )
 def test_what_is_no_entry_goes_to_quarantine(
     store: Store, tmp_path: Path, body: str, digest: str | None, reason: str
 ) -> None:
     """
-    What does not recompute, or has no kind, is kept apart with its reason.
+    What does not recompute, or cannot be read, is kept apart with its reason; what is an entry stays.
     """
     digest = digest or digest_of(ENTRY_DOMAIN, body.encode())
+    (sound,) = entry_of("dataset", {"name": "tickets"}).events()
 
-    load(
-        store, tmp_path / "in", [(LogEvent(EVENT_ENTRY, 1, body, {ENTRY_DIGEST: digest}), PRODUCER)]
-    )
+    event = LogEvent(EVENT_ENTRY, 1, body, {ENTRY_DIGEST: digest})
+    for folder in ("in", "again"):
+        load(store, tmp_path / folder, [(event, PRODUCER), (sound, PRODUCER)])
 
-    assert store.query(ROWS).rows == []
-    refused = store.query("SELECT reason, subject, body FROM quarantine").rows
+    assert [row[2] for row in store.query(ROWS).rows] == ["tickets"]
+    refused = store.query("SELECT DISTINCT reason, subject, body FROM quarantine").rows
     assert refused == [(reason, f"{EVENT_ENTRY} {digest}", body)]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from attested import GOVERNOR, load
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mvtrace.registry.deployments import Decision
-from mvtrace.registry.retention.tombstones import Tombstone
-from mvtrace_collector.decisions import Judged, Said, Sent, Stored, judge
+from mvtrace.registry.deployments import Decision, event_of
+from mvtrace.registry.retention.inputs import steps_of
+from mvtrace.registry.retention.tombstones import Tombstone, latest
+from mvtrace.registry.retention.values import Known, Place, Version
+from mvtrace.store import Store
+from mvtrace.store.asking import ask_of
+from mvtrace_collector.decisions import Judged, Needs, Said, Sent, Stored, judge
 
 NOW_NS = 1_800_000_000 * 10**9
-A, B = "a" * 64, "b" * 64
+A, B, C = "a" * 64, "b" * 64, "d" * 64
 VERSIONS = (A, B)
 
 
@@ -99,6 +105,80 @@ def test_a_canary_is_taken_back_while_it_is_collected() -> None:
     history = (step(0, "collect", A), deployment(2, A, "revert"))
 
     assert problems(*history) == ["", ""]
+
+
+def test_a_step_that_is_sent_again_keeps_its_place(store: Store, tmp_path: Path) -> None:
+    """
+    A collect that comes once more after its end changes nothing of what became of the place.
+    """
+    begun, ended = (
+        Tombstone(action=action, artifact="c" * 64, uri="/m/x", size=1).event(now_ns=NOW_NS + at)
+        for at, action in enumerate(("collect", "collected"))
+    )
+    load(store, tmp_path / "a", [(begun, GOVERNOR), (ended, GOVERNOR)]).close()
+    before = store.query("SELECT * FROM governance_events ORDER BY event_id").rows
+
+    load(store, tmp_path / "b", [(begun, GOVERNOR), (begun, GOVERNOR)]).close()
+
+    assert store.query("SELECT * FROM governance_events ORDER BY event_id").rows == before
+    (last,) = latest(steps_of(ask_of(store, "default"))).values()
+    assert last.action == "collected"
+
+
+def test_what_is_refused_may_come_twice(store: Store, tmp_path: Path) -> None:
+    """
+    The same decision in one segment, refused: both are, and the segment is stored.
+    """
+    decision = Decision(
+        action="deploy", service="bot", environment="dev", composite=A, expect=B, at=NOW_NS
+    )
+    event = event_of(decision, now_ns=NOW_NS)
+
+    load(store, tmp_path, [(event, GOVERNOR), (event, GOVERNOR)]).close()
+
+    assert store.query("SELECT DISTINCT reason FROM quarantine").rows == [("lost-race",)]
+
+
+def needing(*versions: str) -> Needs:
+    """Return a registry in which *versions* need the artifact, and B needs nothing."""
+
+    def needs(project: str, version: str) -> Known:
+        del project
+        places = (Place("c" * 64, "/m/x", 1, 0),) if version in versions else ()
+        known = {version: Version(frozenset(), 0)} if version in (*versions, B) else {}
+        return Known(places=places, versions=known)
+
+    return needs
+
+
+def test_a_version_registered_after_the_collection_began_is_not_deployed() -> None:
+    """
+    The collection could not name it: what it needs is looked up; of one that nobody registered it
+    is not known; a step that came later takes nothing back.
+    """
+    history = [step(0, "collect"), deployment(2, A), deployment(4, C), deployment(6, B)]
+
+    told = [one.problem for one in judge(history, [], (), needing(A))]
+
+    whose = "needs the artifact cccccccccccc, whose collection from /m/x has begun"
+    assert told == [
+        "",
+        f"being-collected: {A[:12]} {whose}",
+        f"being-collected: nobody registered {C[:12]}, so it is not known whether it {whose}",
+        "",
+    ]
+    assert [one.problem for one in judge(history[1:], [], (), needing(A))] == [""] * 3
+
+
+def test_a_version_that_serves_is_not_collected_though_the_collection_does_not_name_it() -> None:
+    """
+    Registered and deployed after the collection was decided and before it came: it is refused.
+    """
+    history = [deployment(0, A), step(2, "collect")]
+
+    told = [one.problem for one in judge(history, [], (), needing(A))]
+
+    assert told[1].startswith(f"still-serves: {A[:12]}, which needs the artifact cccccccccccc, ")
 
 
 steps = st.tuples(

@@ -73,4 +73,4 @@ def test_content_within_the_limit_takes_a_few_times_its_size(tmp_path: Path) -> 
 
     bodies = sum(len(base64.b64decode(found["body"])) for found in reply.json()["contents"])
     assert bodies == 48 * MIB
-    assert grown < 6 * 48 * MIB
+    assert grown < (6 * 48 + 16) * MIB  # beside what the process takes for anything

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -11,14 +12,22 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from keyed import ask
+from private_app import until
 from processes import collector
-from retained import Shelf
+from retained import Made, Shelf
 
 from mvtrace.cli.registering import asker
+from mvtrace.registry.deployments import Decision, event_of
+from mvtrace.registry.entries import entry_of
 from mvtrace.registry.retention import inputs
-from mvtrace.registry.retention.values import Known
+from mvtrace.registry.retention.places import Storage
+from mvtrace.registry.retention.uris import Where
+from mvtrace.registry.retention.values import Known, Policy
+from mvtrace.scores import export_of
 
 NUMBER = 6
 TABLES = (
@@ -262,3 +271,126 @@ def test_what_is_read_in_parts_is_the_same(shelf: Shelf, monkeypatch: pytest.Mon
 
     assert read() == whole
     assert len(whole.versions) >= 2
+
+
+def test_a_version_registered_since_is_not_deployed_by_an_event(shelf: Shelf) -> None:
+    """
+    While an artifact is being collected, another version that needs it is registered, and deployed
+    by an event: the event is in quarantine, and says why.
+    """
+    model = shelf.model("going")
+    begin(shelf, model)
+    heir = shelf.heir("heir of going", model)
+    decision = Decision(
+        action="deploy", service=shelf.service, environment="dev", composite=heir.version
+    )
+    event = event_of(decision, now_ns=time.time_ns())
+    headers = {"content-type": "application/x-protobuf"}
+    assert ask(f"{shelf.url}/v1/logs", None, export_of([event]), headers=headers).status == 200
+    where = f"FROM quarantine WHERE body LIKE '%{heir.version}%'"
+
+    assert until(lambda: bool(shelf.sql(f"SELECT 1 AS one {where}")))
+    assert shelf.sql(f"SELECT reason, detail {where}") == [
+        {
+            "reason": "being-collected",
+            "detail": f"{heir.version[:12]} needs the artifact {model.artifact[:12]}, whose "
+            f"collection from {model.uri} has begun",
+        }
+    ]
+    assert shelf.sql(f"SELECT 1 AS one FROM deployments WHERE composite = '{heir.version}'") == []
+    assert shelf.decide("deploy", heir.version, environment="dev", code=1) == (
+        "error: being-collected\n\n"
+        f"The decision was not taken: {heir.version[:12]} needs the artifact "
+        f"{model.artifact[:12]}, whose collection from {model.uri} has begun.\n\n"
+        "hint: Let 'mvtrace retention apply' end what it began (run it again if it was "
+        "interrupted); then deploying tells what no longer exists.\n"
+    )
+    assert [one["outcome"] for one in shelf.apply(shelf.plan()[0])["places"]] == ["collected"]
+
+
+def begin(shelf: Shelf, model: Made) -> None:
+    """Begin to collect a model as ``apply`` does."""
+    found = Storage((Where.parse(str(shelf.root)),)).find(Where.parse(model.uri))
+    assert found is not None
+    policy = Policy(roots=(str(shelf.root),), window_ns=0).to_dict()
+    said: dict[str, Any] = {
+        "action": "collect",
+        "artifact": model.artifact,
+        "uri": model.uri,
+        "policy": policy,
+    }
+    said |= {"listing": found.listing.decode(), "host": socket.gethostname()}
+    answer = shelf.post("/api/v1/retention", said)
+    assert answer.status == 201, answer.text
+
+
+def test_what_another_project_registered_stays(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Another project has an artifact around, within or at the place: it is kept, and nobody named.
+    """
+    model = shelf.model("both sides")
+    monkeypatch.setenv("MVTRACE_PROJECT", "neighbours")
+    shelf.register(model.entry(f"file://localhost{model.path.as_posix()}"))
+    monkeypatch.delenv("MVTRACE_PROJECT")
+    plan, _ = shelf.plan()
+
+    (outcome,) = shelf.apply(plan)["places"]
+
+    assert outcome["outcome"] == "kept"
+    assert outcome["why"] == (
+        f"The artifact {model.artifact[:12]} is kept (overlap): another project registered what "
+        "lies within, around or where it lies."
+    )
+    assert model.is_there
+
+
+def test_what_overlaps_is_read_however_it_is_spelled(shelf: Shelf) -> None:
+    """
+    Signs that only a file's URI decodes, accounts and other names of a scheme hide nothing.
+    """
+    model = shelf.model("spelled")
+    named = {
+        "s3://bucket/m%20x": "s3a://bucket/m%20x/part",
+        "abfs://box/m": "wasbs://box@account.blob.core.windows.net/m/part",
+        "/models/m x/part": "file:///models/m%20x",
+    }
+    shelf.register(*(model.entry(uri) for uri in named.values()))
+
+    for uri, expected in named.items():
+        near = inputs.read_near(asker(shelf.url, None), "0" * 64, Where.parse(uri))
+
+        assert expected in {one.uri for one in near.places}
+        assert model.version in near.versions
+
+
+def test_the_size_of_a_tombstone_is_what_its_files_have(shelf: Shelf) -> None:
+    """
+    Who registers a place may claim any size; the tombstone and the sums are of what went.
+    """
+    model = shelf.model("claimed", uris=[])
+    claimed = {"artifact": model.artifact, "uri": model.uri, "bytes": 10**15}
+    shelf.register(entry_of("artifact", claimed))
+
+    told = shelf.apply(shelf.plan()[0])
+
+    assert [one["bytes"] for one in told["freed"]] == [model.bytes]
+    (stone,) = [
+        one
+        for one in inputs.steps_of(asker(shelf.url, None), [model.artifact])
+        if one.action == "collected"
+    ]
+    assert stone.size == model.bytes
+
+
+def test_an_environment_spelled_wrong_makes_no_plan(shelf: Shelf) -> None:
+    """
+    What nothing ever served is refused, in whole text.
+    """
+    told = shelf.run("retention", "plan", "--environment", "prdo", code=2)
+
+    assert told == (
+        "error: usage\n\nNothing ever served 'prdo', so as an environment it keeps nothing.\n\n"
+        "hint: 'mvtrace deployments' lists environments; what is spelled wrong is not kept.\n"
+    )

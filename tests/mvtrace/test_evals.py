@@ -28,10 +28,18 @@ scorer = evals.scorer("exact", code=exact)
 results = [{"example": f"q{n}", "value": n % 2, "cluster": "p1"} for n in range(4)]
 run = evals.record(system, suite, scorer, results, recorded_at=7)
 print(system.version, suite.digest, scorer.digest, run)
-try:
-    evals.record(system, suite, scorer, [{"example": "q1", "value": 1}])
-except mvtrace.MvtraceError as error:
-    print(error)
+many = [{"example": f"q{n}", "value": 1, "cluster": "p1"} for n in range(5)]
+for wrong, beside in (
+    ([{"example": "q1", "value": 1}], {}),
+    (many, {}),
+    (many[4:], {"examples": sys.argv[1]}),
+):
+    try:
+        evals.record(system, suite, scorer, wrong, **beside)
+    except mvtrace.MvtraceError as error:
+        print(error)
+bare = [{"example": "q1", "value": 1}]
+print(evals.record(system, suite, scorer, bare, recorded_at=8, examples=sys.argv[1]))
 sys.exit(not mvtrace.flush(30))
 """
 
@@ -54,18 +62,21 @@ def test_an_application_records_a_run(tmp_path: Path) -> None:
             capture_output=True, text=True, check=False, timeout=120, env=environ,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        first, problem = done.stdout.splitlines()
+        first, *problems, other = done.stdout.splitlines()
         version, suite, scorer, run = first.split()
         ask = asker(running.url, None)
         deadline = time.monotonic() + 30
-        while not (stored := runs_of(ask, [version])) and time.monotonic() < deadline:
+        while len(stored := runs_of(ask, [version])) < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
         known = known_of(ask, runs_of(ask))
 
-    assert [(one.run, one.results, one.is_whole) for one in stored] == [(run, 4, True)]
+    assert [(one.run, one.results, one.is_whole) for one in stored] == [
+        *((other, 1, True), (run, 4, True)),
+    ]
     assert list(known.suites) == [suite.removeprefix("sha256:")]
     assert list(known.scorers) == [scorer.removeprefix("sha256:")]
-    assert problem == (
-        "A set of results cannot be registered: suite 'caps' groups examples by 'page', and 1 name "
-        "no cluster."
-    )
+    assert problems == [
+        "Suite 'caps' groups its examples by 'page', and 1 result of 1 name no cluster.",
+        "The results are of 5 examples, but suite 'caps' has 4.",
+        "1 result of 1 are of no example of suite 'caps'; the first is 'q4'.",
+    ]

@@ -37,10 +37,11 @@ class World(NamedTuple):
     url: str
     folder: Path
 
-    def run(self, *arguments: object, project: str = "") -> Told:
+    def run(self, *arguments: object, project: str = "", **given: str) -> Told:
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in "oe")
         environ = {key: one for key, one in os.environ.items() if not key.startswith("MVTRACE_")}
-        environ |= {"MVTRACE_URL": self.url, **({"MVTRACE_PROJECT": project} if project else {})}
+        environ |= {"MVTRACE_URL": self.url, **given}
+        environ |= {"MVTRACE_PROJECT": project} if project else {}
         with (
             mock.patch.dict(os.environ, environ, clear=True),
             contextlib.redirect_stdout(out),

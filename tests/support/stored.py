@@ -189,7 +189,7 @@ class Filler:
         """Store a component whose kind and body are a number, as no real one's are."""
         self._insert("components", digest=digest, kind="7", body="7", received_at=MOMENT)
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: Entry, received_at: datetime = MOMENT) -> None:
         """Store an entry of the registry."""
         self._insert(
             "registry_entries",
@@ -199,7 +199,7 @@ class Filler:
             body=entry.body.decode(),
             actor="open",
             actor_label="",
-            received_at=MOMENT,
+            received_at=received_at,
         )
 
     def results(self, pinned: Pinned, results: Iterable[Result], run: str) -> None:

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, Final, cast
 
 import orjson
 
+from mvtrace.components.walking import FolderError, walk
 from mvtrace.registry.datasets.errors import DatasetError, PartMissingError
 
 FORMATS: Final = ("jsonl", "json", "csv", "tsv", "parquet", "arrow")
@@ -46,7 +47,6 @@ SMALL: Final = 64 * 1024 * 1024
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"
 _ABOUT = frozenset({_STATE, _SPLITS, "dataset_info.json", "dataset_infos.json"})
-_MOST_FILES = 1_000_000
 _MOST_STATE_BYTES = 64 * 1024 * 1024
 
 
@@ -179,12 +179,10 @@ def _single(path: Path, form: str | None, split: str | None) -> Files:
 def _folder(root: Path, form: str | None) -> Files:
     found: list[DataFile] = []
     passed: list[str] = []
-    for relative, path in _walk(root, "", (_identity(root.stat()),)):
+    for relative, path in _walk(root):
         file = None if path.name in _ABOUT else _data_file(path, relative, form)
         passed += [relative] if file is None else []
         found += [file] if file is not None else []
-        if len(found) > _MOST_FILES:
-            raise DatasetError(root, f"it holds more than {_MOST_FILES:,} files.")
     if not found:
         raise DatasetError(
             root,
@@ -195,19 +193,15 @@ def _folder(root: Path, form: str | None) -> Files:
     return Files("+".join(forms), data, tuple(sorted(passed)))
 
 
-def _walk(
-    folder: Path, prefix: str, above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, Path]]:
-    for child in folder.iterdir():
-        if child.name[:1] in (".", "_"):
-            continue
-        status = child.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            yield prefix + child.name, child
-            continue
-        if _identity(status) in above:
-            raise DatasetError(folder, f"{child.name!r} is a link to a folder that holds it.")
-        yield from _walk(child, f"{prefix}{child.name}/", (*above, _identity(status)))
+def _walk(root: Path) -> Iterator[tuple[str, Path]]:
+    try:
+        for met in walk(root, is_left_out=lambda name: name[:1] in (".", "_")):
+            yield met.relative, met.path
+    except FolderError as error:
+        if error.place == root:
+            raise DatasetError(root, f"it {error.problem}") from error
+        place = error.place
+        raise DatasetError(place.parent, f"{place.name!r} {error.problem}") from error
 
 
 def _split_of(root: Path, split: str | None) -> Path:

@@ -15,7 +15,7 @@ from mvtrace.registry.datasets.claims import Claim, claim_of
 from mvtrace.registry.datasets.columns import Kind
 from mvtrace.registry.datasets.hashing import Dataset, hash_dataset
 from mvtrace.registry.datasets.running import ROLE, Run
-from mvtrace.registry.entries import read_entry
+from mvtrace.registry.entries import read_entries
 from mvtrace.registry.errors import AmbiguousEntryError, EntryNotFoundError
 from mvtrace.registry.lineage.derivations import HOW, edges_of
 from mvtrace.registry.reading import MIN_DIGITS, Ask, entry_named, statement
@@ -63,8 +63,8 @@ def dataset_named(ask: Ask, text: str) -> Claim:
         if len(rows) > 1:
             hits = [f"{KIND}:{row['root']} {row['newest_name']}" for row in rows]
             raise AmbiguousEntryError(KIND, text, hits)
-        if rows:
-            return claim_of(read_entry(rows[0]["newest_body"]))
+        for entry in read_entries(row["newest_body"] for row in rows):
+            return claim_of(entry)
     try:
         return claim_of(entry_named(ask, KIND, text))
     except EntryNotFoundError as error:
@@ -135,7 +135,7 @@ def earlier_outputs(ask: Ask, run: Run) -> dict[str, set[Ref]]:
     rows = ask(statement("dataset_runs"), {"how": str(run.step.ref)})
     inputs = set(run.parents)
     found: dict[str, set[Ref]] = {}
-    for entry in (read_entry(row["said"]) for row in rows):
+    for entry in read_entries(row["said"] for row in rows):
         edges = edges_of(entry)
         parents = {(edge.parent, edge.role) for edge in edges if edge.role != HOW}
         if parents == inputs and all(role == ROLE for _, role in parents):

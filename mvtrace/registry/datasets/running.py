@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -138,12 +139,26 @@ def _state(path: Path) -> frozenset[tuple[Any, ...]]:
     """Return what changes whenever something at *path* is written."""
     if not path.is_dir():
         return frozenset([_file_state(path)] if path.exists() else [])
-    files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-    return frozenset(_file_state(file) for file in files)
+    return frozenset(_file_state(file) for file in _files(path))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """Yield the files below *path*, links to folders left out; os.walk may recurse too deep."""
+    waiting = [path]
+    while waiting:
+        with suppress(OSError), os.scandir(waiting.pop()) as children:
+            for child in children:
+                if not child.is_dir():
+                    yield Path(child.path)
+                elif not child.is_symlink():
+                    waiting.append(Path(child.path))
 
 
 def _file_state(path: Path) -> tuple[Any, ...]:
-    found = path.stat()
+    try:
+        found = path.stat()
+    except OSError:  # a link that leads nowhere, or what went away: seen as such, read by nobody
+        return (str(path),)
     return str(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

@@ -22,6 +22,7 @@ from mvtrace.components.content import Content, pin_content
 from mvtrace.components.source import HINT, source_of
 from mvtrace.digest import canonical_bytes, digest_of
 from mvtrace.otlp import LogEvent
+from mvtrace.registry.datasets.redacting import plain_command, plain_parameters
 from mvtrace.registry.entries import Entry, entry_of
 from mvtrace.registry.errors import RegistryError
 from mvtrace.registry.refs import Ref
@@ -78,8 +79,10 @@ def function_code(function: Callable[..., Any]) -> Code:
     return Code({"source": pinned.reference}, pinned.pieces)
 
 
-def file_code(paths: Sequence[str | os.PathLike[str]]) -> Code:
-    """Return the code of files and folders: of each its name and digest; of one text the text.
+def file_code(paths: Sequence[str | os.PathLike[str]], *, with_text: bool = True) -> Code:
+    """Return the code of files and folders: of each its name and digest.
+
+    Of a single file of text also the text, if *with_text*: it is kept as long as the registry.
 
     Raises:
         RegistryError: there is none, two have one name, or one cannot be read.
@@ -99,7 +102,10 @@ def file_code(paths: Sequence[str | os.PathLike[str]]) -> Code:
             "no argument of the command is a file that does the work.",
             hint="Say which file or folder does: --code PATH.",
         )
-    return Code({"files": files, **_source(paths)}, _pieces(paths))
+    pinned = _pinned(paths) if with_text else None
+    if pinned is None:
+        return Code({"files": files})
+    return Code({"files": files, "source": pinned.reference}, pinned.pieces)
 
 
 def step(
@@ -110,26 +116,16 @@ def step(
     seed: int | None = None,
     command: Sequence[str] = (),
 ) -> Step:
-    """Return the transformation *name*.
+    """Return the transformation *name*; values that are secret by their names are no part of it.
 
     Raises:
         RegistryError: a parameter has no canonical form.
     """
     said: dict[str, Any] = {"name": name, "code": code.digest, **code.said}
-    said["parameters"] = dict(parameters)
+    said["parameters"] = plain_parameters(parameters)
     said |= {} if seed is None else {"seed": seed}
-    said |= {"command": list(command)} if command else {}
+    said |= {"command": plain_command(command)} if command else {}
     return Step(entry_of(KIND, said), code.pieces)
-
-
-def _source(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Any]:
-    pinned = _pinned(paths)
-    return {"source": pinned.reference} if pinned else {}
-
-
-def _pieces(paths: Sequence[str | os.PathLike[str]]) -> tuple[Content, ...]:
-    pinned = _pinned(paths)
-    return pinned.pieces if pinned else ()
 
 
 def _pinned(paths: Sequence[str | os.PathLike[str]]) -> Any:

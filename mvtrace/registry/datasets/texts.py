@@ -3,11 +3,12 @@
 In: a file, perhaps packed, and declared columns. Out: canonical rows in batches, in the file's
 order. Blank lines are no rows. Of a name that an object has twice the last value counts, as every
 common reader has it; NaN and Infinity are taken, as Python writes them. Bounded: a line, and so the
-memory, has at most MAX_ROW_BYTES; a list has at most MOST_LIST_BYTES.
+memory, has at most MAX_ROW_BYTES; a list has at most MOST_LIST_BYTES; either MOST_VALUES values.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final, TypeAlias
 
@@ -25,6 +26,9 @@ RowOf: TypeAlias = Callable[[dict[str, Any]], Row]
 
 CHUNK: Final = 1024 * 1024
 MOST_LIST_BYTES: Final = 128 * 1024 * 1024
+MOST_VALUES: Final = 4_000_000
+"""What is parsed at once: an empty list is three bytes of text and sixty of memory."""
+_TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _BOM: Final = b"\xef\xbb\xbf"
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBER: Final = b"0" * 19
@@ -114,10 +118,25 @@ def exactly(text: bytes) -> dict[str, Any]:
     Raises:
         ValueError: it is none; says why.
     """
+    _require_few(text)
     try:
         return _object(decoded(text.decode()))
     except UnicodeDecodeError as error:
         raise ValueError(f"it is no UTF-8: {error.reason} at byte {error.start + 1:,}") from error
+
+
+def _require_few(text: bytes) -> None:
+    """Refuse a row or list of over MOST_VALUES values; each but the first follows one of three."""
+    if (
+        len(text) > MOST_VALUES
+        and _marks(text) > MOST_VALUES
+        and _marks(_TEXT.sub(b"", text)) > (MOST_VALUES)
+    ):
+        raise ValueError(f"it has more than {MOST_VALUES:,} values, too many to be read at once")
+
+
+def _marks(text: bytes) -> int:
+    return sum(map(text.count, (b",", b"[", b"{")))
 
 
 def _has_long_number(text: bytes) -> bool:
@@ -129,6 +148,7 @@ def _parsed_with_care(text: bytes) -> dict[str, Any]:
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
+    _require_few(text)
     try:
         row = orjson.loads(text)
     except ValueError:  # NaN, or no JSON: the other parser says what is wrong with it
@@ -191,6 +211,7 @@ def _listed(file: DataFile) -> list[Any]:
                     "write one object a line instead"
                 )
     text = b"".join(parts).removeprefix(_BOM)
+    _require_few(text)
     listed = decoded(text.decode())
     if not isinstance(listed, list):
         raise ValueError("it is no list of objects")  # noqa: TRY004 (of the input)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mvtrace.registry.evals.refusing import NotComparableError, Wanted, refusal
-from mvtrace.registry.evals.runs import Known, Run, known_of, runs_of
+from mvtrace.registry.evals.runs import MOST_RUNS, Known, Run, known_of, runs_of
 from mvtrace.registry.evals.scorers import better_said, is_declared
 from mvtrace.registry.evals.suites import examples_said
 from mvtrace.registry.reading import Ask, statement
@@ -53,9 +53,18 @@ class Paired:
         return 1 - len(self.pairs) / self.examples
 
 
+class Comparable(NamedTuple):
+    """The tests that two versions had in common, and those whose results do not hold together."""
+
+    tests: list[Paired]
+    refused: list[NotComparableError]
+    is_cut: bool
+    """There are more runs than were looked at: the oldest are missing."""
+
+
 def comparable(
     ask: Ask, first: str, second: str, *, suite: str = "", scorer: str = ""
-) -> list[Paired]:
+) -> Comparable:
     """Return the pairs of every test that both versions had, on *suite* by *scorer* if given.
 
     Raises:
@@ -70,16 +79,33 @@ def comparable(
     declared = [test for test in tests if is_declared(test[1])]
     if first == second or not declared:
         raise refusal((first, second), runs, known, wanted)
-    return [_paired(ask, test, sides, known) for test in declared]
+    made: list[Paired] = []
+    refused: list[NotComparableError] = []
+    for test in declared:
+        try:
+            made.append(_paired(ask, test, sides, known))
+        except NotComparableError as error:
+            refused.append(error)
+    if not made:
+        raise refused[0]
+    return Comparable(made, refused, len(runs) >= MOST_RUNS)
 
 
 def _paired(
     ask: Ask, test: tuple[str, str], sides: Sequence[Sequence[Run]], known: Known
 ) -> Paired:
-    chosen = [[run.run for run in side if run.test == test] for side in sides]
+    taken = [[run for run in side if run.test == test] for side in sides]
+    chosen = [[run.run for run in side] for side in taken]
+    strays = [one for side in taken for run in side for one in run.strays]
     rows = ask(
         statement("eval_pairs"),
-        {"suite": test[0], "scorer": test[1], "first": chosen[0], "second": chosen[1]},
+        {
+            "suite": test[0],
+            "scorer": test[1],
+            "first": chosen[0],
+            "second": chosen[1],
+            "strays": strays,
+        },
     )
     torn = [row["example"] for row in rows if int(row["clusters"]) > 1]
     if torn:

@@ -73,6 +73,29 @@ class ExampleClusters:
         return [one._replace(cluster=self._clusters[one.example]) for one in listed]
 
 
+def check_fits(suite: Entry, results: Iterable[Result]) -> None:
+    """Refuse results that cannot be of *suite*, or do not say what groups its examples.
+
+    Raises:
+        CheckFailedError: they are of more examples, or some name no cluster.
+    """
+    cluster_key = text_said(suite.said, "cluster_key")
+    listed = list(results)
+    number, count = len({one.example for one in listed}), examples_said(suite.said).count
+    if number > count:
+        raise CheckFailedError(
+            f"The results are of {number:,} examples, but suite {suite.name!r} has {count:,}.",
+            hint="Register the suite that they are of: 'mvtrace eval suite --help'.",
+        )
+    without = sum(not one.cluster for one in listed)
+    if cluster_key and without:
+        raise CheckFailedError(
+            f"Suite {suite.name!r} groups its examples by {cluster_key!r}, and "
+            f"{_counted(without, 'result')} of {len(listed):,} name no cluster.",
+            hint="Give the suite's file: --examples, in Python examples=; clusters are in it.",
+        )
+
+
 def examples_of(file: Path, suite: Entry) -> ExampleClusters:
     """Return the examples in *file*, which has to be what *suite* is made of.
 

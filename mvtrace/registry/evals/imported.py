@@ -18,6 +18,7 @@ from mvtrace.registry.entries import Entry
 from mvtrace.registry.evals.results import Result
 from mvtrace.registry.evals.scorers import Scorer
 from mvtrace.registry.evals.suites import Examples
+from mvtrace.registry.evals.texts import Texts
 
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 UNSCORED: Final = "unscored"
@@ -52,6 +53,8 @@ class Imported:
 
     tool: str
     suite: Entry
+    texts: Texts
+    """What the suite names by digest: templates, few-shot examples."""
     scorer: Scorer | None
     """None: the log does not say what its code was."""
     scorer_name: str

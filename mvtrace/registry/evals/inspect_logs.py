@@ -30,6 +30,7 @@ from mvtrace.registry.evals.inspect_zip import LogArchive
 from mvtrace.registry.evals.results import MAX_LABEL, MAX_RESULTS, Result, finite
 from mvtrace.registry.evals.scorers import Scorer, scorer_entry
 from mvtrace.registry.evals.suites import key_text, line_of, suite_entry
+from mvtrace.registry.evals.texts import Texts, pinned
 
 TOOL: Final = "inspect"
 PACKAGE: Final = "inspect_ai"
@@ -83,11 +84,12 @@ def _read_log(path: Path, cluster_key: str, *, is_partial: bool) -> list[Importe
             except ValueError as error:
                 raise LogError(path, f"sample {str(sample.get('id'))[:80]!r}: {error}.") from error
     _check_number(path, log, gathered, is_partial=is_partial)
-    suite = _suite(log, gathered, cluster_key)
+    suite, texts = _suite(log, gathered, cluster_key)
     return [
         Imported(
             tool=TOOL,
             suite=suite,
+            texts=texts,
             scorer=_scorer(log, name),
             scorer_name=name,
             results=tuple(gathered.results(name)),
@@ -220,7 +222,7 @@ def _label(text: object) -> str | None:
     return shown if len(shown) <= MAX_LABEL else shown[:MAX_LABEL]
 
 
-def _suite(log: Log, gathered: _Gathered, cluster_key: str) -> Entry:
+def _suite(log: Log, gathered: _Gathered, cluster_key: str) -> tuple[Entry, Texts]:
     said = log["eval"]
     config = said.get("config") or {}
     settings: dict[str, Any] = {
@@ -233,7 +235,8 @@ def _suite(log: Log, gathered: _Gathered, cluster_key: str) -> Entry:
     }
     if said.get("task_args"):
         settings["args"] = _plain(said["task_args"])
-    return suite_entry(
+    settings, texts = pinned(settings)
+    suite = suite_entry(
         str(said.get("task") or "task"),
         gathered.rows.examples(),
         version=str(said.get("task_version", "")),
@@ -241,6 +244,7 @@ def _suite(log: Log, gathered: _Gathered, cluster_key: str) -> Entry:
         cluster_key=cluster_key,
         settings=settings,
     )
+    return suite, Texts(texts)
 
 
 def _scorer(log: Log, name: str) -> Scorer | None:
@@ -280,7 +284,8 @@ def _judge(said: Log, model: Any) -> str:
             return one
         if isinstance(one, dict) and one.get("model"):
             config = one.get("config") or {}
-            settled = json.dumps(_plain(config), sort_keys=True) if config else ""
+            # Texts in it by their digest alone: a judge's model is one line, not content.
+            settled = json.dumps(pinned(_plain(config))[0], sort_keys=True) if config else ""
             return f"{one['model']}{settled}"
         if isinstance(one, list) and one:
             return ", ".join(_judge(said, each) for each in one)

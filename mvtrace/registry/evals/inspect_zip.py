@@ -26,6 +26,8 @@ _STORED, _DEFLATED, _ZSTANDARD = 0, 8, 93
 _HEADER: Final = struct.Struct("<4s22sHH")
 _MAGIC: Final = b"PK\x03\x04"
 _CHUNK: Final = 1024 * 1024
+_FRAME_BYTES: Final = 1024
+"""What frames of a packed member may take, beside a share of its size."""
 
 
 class LogArchive:
@@ -78,9 +80,19 @@ class LogArchive:
             raise LogError(self.path, "its members overlap: it is not unpacked.")
 
     def _bytes(self, member: zipfile.ZipInfo) -> bytes:
-        """Return a member unpacked; never more than it says, nor than MAX_MEMBER_BYTES."""
+        """Return a member unpacked; never more than it says, nor than MAX_MEMBER_BYTES.
+
+        As little is read: what is packed is at most a little larger than what it holds.
+        """
         if member.file_size > MAX_MEMBER_BYTES:
             raise ValueError(f"it has {member.file_size:,} bytes, of {MAX_MEMBER_BYTES:,} at most")
+        most = member.file_size
+        if member.compress_type != _STORED:
+            most += member.file_size // 128 + _FRAME_BYTES
+        if member.compress_size > most:
+            raise ValueError(
+                f"it has {member.compress_size:,} packed bytes, and {member.file_size:,} unpacked"
+            )
         self._file.seek(member.header_offset)
         head = self._file.read(_HEADER.size)
         if len(head) < _HEADER.size:

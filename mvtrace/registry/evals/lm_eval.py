@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from mvtrace.registry.evals.imported import (
 from mvtrace.registry.evals.results import MAX_RESULTS, Result, finite
 from mvtrace.registry.evals.scorers import Scorer, scorer_entry
 from mvtrace.registry.evals.suites import key_text, suite_entry
+from mvtrace.registry.evals.texts import Texts, pinned
 
 TOOL: Final = "lm-eval"
 MAX_RESULTS_BYTES: Final = 256 * 1024 * 1024
@@ -50,8 +51,13 @@ def is_results(path: Path) -> bool:
     return any(_results_files(path))
 
 
-def read(path: Path, *, cluster_key: str = "", task: str = "") -> list[Imported]:
+def read(
+    path: Path, *, cluster_key: str = "", task: str = "", metrics: Collection[str] = ()
+) -> list[Imported]:
     """Return what the run at *path* scored; of *task* alone where it is named.
+
+    What the results file claims is checked of *metrics*, by the scorer's name; of all, where there
+    are none.
 
     Raises:
         LogError: it is no such run, its samples are missing, or do not give what it claims.
@@ -60,13 +66,18 @@ def read(path: Path, *, cluster_key: str = "", task: str = "") -> list[Imported]
     if file.stat().st_size > MAX_RESULTS_BYTES:
         raise LogError(file, f"it has more than {MAX_RESULTS_BYTES:,} bytes.")
     try:
-        return _read_run(file, _object(file, file.read_bytes()), cluster_key, task)
+        results = _object(file, file.read_bytes())
+        return _read_run(file, results, cluster_key, task, metrics)
     except UNKNOWN_LAYOUT as error:
         raise unknown_layout(file, TOOL, error) from error
 
 
 def _read_run(
-    file: Path, results: Mapping[str, Any], cluster_key: str, task: str
+    file: Path,
+    results: Mapping[str, Any],
+    cluster_key: str,
+    task: str,
+    metrics: Collection[str],
 ) -> list[Imported]:
     stamp = file.stem.removeprefix("results_")
     tasks = [one for one in results.get("configs") or {} if not task or one == task]
@@ -76,7 +87,7 @@ def _read_run(
             raise LogError(file, f"the task {name[:80]!r} is no name.")
         samples = file.with_name(f"samples_{name}_{stamp}.jsonl")
         if samples.is_file():
-            found += _task(_Task(name, results, samples), cluster_key)
+            found += _task(_Task(name, results, samples), cluster_key, metrics)
     if not found:
         named = f" of the task {task!r}" if task else ""
         raise LogError(
@@ -104,7 +115,7 @@ class _Task:
         return (self.results.get(name) or {}).get(self.name)
 
 
-def _task(task: _Task, cluster_key: str) -> Iterator[Imported]:
+def _task(task: _Task, cluster_key: str, metrics: Collection[str]) -> Iterator[Imported]:
     for number, sample in _samples(task.samples):
         try:
             _gather(task, sample, cluster_key)
@@ -116,6 +127,7 @@ def _task(task: _Task, cluster_key: str) -> Iterator[Imported]:
     settings["tool"] = TOOL
     if task.results.get("system_instruction_sha"):
         settings["system_instruction"] = task.results["system_instruction_sha"]
+    settings, texts = pinned(settings)
     suite = suite_entry(
         task.name,
         task.documents.examples(),
@@ -127,11 +139,13 @@ def _task(task: _Task, cluster_key: str) -> Iterator[Imported]:
     for (metric, chosen), values in task.scores.items():
         if (metric, chosen) in task.not_numbers:
             continue
-        _check_claim(task, metric, chosen, values)
         name = metric if chosen == "none" else f"{metric},{chosen}"
+        if not metrics or name in metrics:
+            _check_claim(task, metric, chosen, values)
         yield Imported(
             tool=TOOL,
             suite=suite,
+            texts=Texts(texts),
             scorer=_scorer(task, metric, chosen, name),
             scorer_name=name,
             results=tuple(

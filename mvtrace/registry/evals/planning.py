@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from mvtrace.registry.entries import Entry
 from mvtrace.registry.evals.refusing import rescore_command
-from mvtrace.registry.evals.runs import Run, registered, runs_of
+from mvtrace.registry.evals.runs import MOST_RUNS, Run, registered, runs_of
 from mvtrace.registry.evals.scorers import is_declared
 from mvtrace.registry.reading import Ask, statement
+
+MOST_RECENT: Final = 10_000
+"""Versions that are looked at: those that serve, then by requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +50,28 @@ class Recent:
         }
 
 
-def rescore_plan(
-    ask: Ask, suite: Entry, *, since_ms: int, scorer: str = ""
-) -> tuple[list[Recent], int]:
+class Plan(NamedTuple):
+    """Which recent versions lack results on a suite, and how many lack none."""
+
+    lacking: list[Recent]
+    whole: int
+    is_cut: bool
+    """There are more versions, or more runs on the suite, than were looked at."""
+
+
+def rescore_plan(ask: Ask, suite: Entry, *, since_ms: int, scorer: str = "") -> Plan:
     """Return the recent versions that lack results on *suite*, and how many lack none.
 
     By which scorers: *scorer*, else those that scored the suite already, else those of other suites
     of its name.
     """
     digits = suite.digest.removeprefix("sha256:")
-    on_suite = [run for run in runs_of(ask, suite=digits) if run.is_whole]
+    runs = runs_of(ask, suite=digits)
+    on_suite = [run for run in runs if run.is_whole]
     wanted = [scorer] if scorer else _scorers(ask, suite, on_suite)
     has = {(run.composite, run.scorer) for run in on_suite}
     scored = {run.composite for run in on_suite}
-    rows = ask(statement("eval_recent"), {"since": since_ms})
+    rows = ask(statement("eval_recent"), {"since": since_ms, "limit": MOST_RECENT})
     names = registered(ask, [row["version"] for row in rows])
     found = [
         Recent(
@@ -76,7 +87,8 @@ def rescore_plan(
         for row in rows
     ]
     lacking = [one for one in found if one.lacks]
-    return lacking, len(found) - len(lacking)
+    is_cut = len(rows) >= MOST_RECENT or len(runs) >= MOST_RUNS
+    return Plan(lacking, len(found) - len(lacking), is_cut)
 
 
 def _scorers(ask: Ask, suite: Entry, on_suite: Sequence[Run]) -> list[str]:

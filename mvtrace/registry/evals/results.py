@@ -3,7 +3,8 @@
 In: results, in any order. Out: entries of kind ``results``, the run cut into pieces that fit an
 event. The run is named by the digest of all it says, so the same results recorded again are the
 same entries, and what was left out of a run shows. An example may come several times, numbered by
-*repeat*. Law: ``results_of(pieces_of(…)) == the results, sorted``.
+*repeat*. Read back in the
+order of the pieces, the results are the same, sorted by example.
 """
 
 from __future__ import annotations
@@ -142,16 +143,6 @@ def run_of(pinned: Mapping[str, str], bodies: Iterable[bytes]) -> str:
     for body in bodies:
         hashed.update(b"\n" + body)
     return hashed.hexdigest()
-
-
-def results_of(entries: Sequence[Entry]) -> list[Result]:
-    """Return the results of a run's *entries*, in order.
-
-    Raises:
-        ValueError: one is of no results.
-    """
-    said = sorted((entry.said for entry in entries), key=lambda one: int(one["piece"]))
-    return [result_of(one) for piece in said for one in piece["results"]]
 
 
 def _ordered(results: Iterable[Result]) -> list[Result]:

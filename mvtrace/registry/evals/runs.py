@@ -6,16 +6,18 @@ that results name and nobody registered is known by its digest alone.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from mvtrace.errors import AmbiguousVersionError
-from mvtrace.registry.entries import Entry, read_entry
+from mvtrace.registry.entries import Entry, read_entries
 from mvtrace.registry.errors import EntryNotFoundError
-from mvtrace.registry.evals import scorers, suites
+from mvtrace.registry.evals import results, scorers, suites
 from mvtrace.registry.evals.scorers import is_declared
+from mvtrace.registry.evals.strays import own_pieces
 from mvtrace.registry.evals.suites import examples_said
 from mvtrace.registry.pin.naming import named
 from mvtrace.registry.reading import Ask, entries, entry_named, statement
@@ -23,6 +25,9 @@ from mvtrace.registry.reading import Ask, entries, entry_named, statement
 SHORT: Final = 12
 MIN_DIGITS: Final = 8
 DIGITS: Final = 64
+MOST_RUNS: Final = 100_000
+"""Runs that are looked at, the newest."""
+MOST_MENDED: Final = 100
 _MAX_LISTED: Final = 20
 _AT_ONCE: Final = 1_000
 
@@ -45,6 +50,8 @@ class Run:
     examples: int
     is_whole: bool
     recorded_ns: int
+    strays: tuple[str, ...] = ()
+    """Entries that name it and are none of its pieces."""
 
     @property
     def test(self) -> tuple[str, str]:
@@ -84,22 +91,53 @@ class Known:
 
 
 def runs_of(ask: Ask, composites: Iterable[str] = (), *, suite: str = "") -> list[Run]:
-    """Return the runs of *composites* (none: of all) on *suite* (none: on any), newest first."""
-    wanted = {"composites": sorted(set(composites)), "suite": suite}
-    return [
-        Run(
-            composite=row["composite"],
-            suite=row["suite"],
-            scorer=row["scorer"],
-            run=row["run"],
-            results=int(row["results"]),
-            scored=int(row["scored"]),
-            examples=int(row["examples"]),
-            is_whole=bool(int(row["is_whole"])),
-            recorded_ns=int(row["recorded"]),
-        )
-        for row in ask(statement("eval_runs"), wanted)
-    ]
+    """Return the runs of *composites* (none: of all) on *suite* (none: on any), newest first.
+
+    Of more than MOST_RUNS the newest; of those that more entries name than they have pieces the
+    newest MOST_MENDED are looked at.
+    """
+    wanted = {"composites": sorted(set(composites)), "suite": suite, "limit": MOST_RUNS}
+    rows = ask(statement("eval_runs"), wanted)
+    claimed = itertools.islice((row for row in rows if row["claims"]), MOST_MENDED)
+    mended = {id(row) for row in claimed}
+    return [_mended(ask, row) if id(row) in mended else _run(row) for row in rows]
+
+
+def _run(row: Mapping[str, Any]) -> Run:
+    return Run(
+        composite=row["composite"],
+        suite=row["suite"],
+        scorer=row["scorer"],
+        run=row["run"],
+        results=int(row["results"]),
+        scored=int(row["scored"]),
+        examples=int(row["examples"]),
+        is_whole=bool(int(row["is_whole"])),
+        recorded_ns=int(row["recorded"]),
+    )
+
+
+def _mended(ask: Ask, row: Mapping[str, Any]) -> Run:
+    """Return the run that more entries name than it has pieces, by those that it is made of."""
+    found = _run(row)
+    claims = entries(ask, results.KIND, row["claims"])
+    own = own_pieces((one for one in claims.values() if _is_of(one.said, found)), found.run)
+    if not own:
+        return replace(found, is_whole=False)
+    said = [one for entry in own for one in entry.said["results"]]
+    return replace(
+        found,
+        results=len(said),
+        scored=sum(one.get("value") is not None for one in said),
+        examples=len({one["example"] for one in said}),
+        is_whole=True,
+        recorded_ns=int(own[0].said["recorded_at"]),
+        strays=tuple(sorted(claims.keys() - {one.digest for one in own})),
+    )
+
+
+def _is_of(said: Mapping[str, Any], run: Run) -> bool:
+    return (said["composite"], said["suite"], said["scorer"]) == (run.composite, *run.test)
 
 
 def known_of(ask: Ask, runs: Iterable[Run], tests: Iterable[tuple[str, str]] = ()) -> Known:
@@ -150,8 +188,8 @@ def suite_named(ask: Ask, text: str) -> Entry:
     name, at, version = text.rpartition("@")
     if not at:
         return _named(ask, suites.KIND, text)
-    for row in ask(statement("entries_of_kind"), {"kind": suites.KIND, "limit": _AT_ONCE}):
-        entry = read_entry(row["body"])
+    rows = ask(statement("entries_of_kind"), {"kind": suites.KIND, "limit": _AT_ONCE})
+    for entry in read_entries(row["body"] for row in rows):
         if (entry.name, entry.said.get("version")) == (name, version):
             return entry
     raise EntryNotFoundError(suites.KIND, text, hint=f"{_LIST} lists those there are.")

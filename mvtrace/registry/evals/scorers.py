@@ -1,7 +1,8 @@
 """A scorer: what turns an answer into a score, named by the digest of its entry.
 
 In: its code (by digest), or a judge (a model and the prompt it is asked with), with parameters.
-Out: a Scorer, whose entry pins all of that; a judge's prompt is registered beside it as content.
+Out: a Scorer, whose entry pins all of that; its texts (a judge's prompt, a template among the
+parameters) are named by digest in it and registered beside it as content.
 Another prompt, model or parameter is another scorer, and its scores do not compare with these.
 """
 
@@ -18,7 +19,7 @@ from mvtrace.components.content import Content, Pinned, pin_content
 from mvtrace.otlp import LogEvent
 from mvtrace.registry.entries import Entry, entry_of
 from mvtrace.registry.errors import RegistryError
-from mvtrace.semconv import CONTENT_DIGEST, EVENT_CONTENT
+from mvtrace.registry.evals.texts import Texts, pinned
 
 KIND: Final = "scorer"
 UNDECLARED: Final = "undeclared:"
@@ -45,12 +46,9 @@ class Scorer:
         return self.entry.digest
 
     def events(self, register_content: bool = True) -> Iterator[LogEvent]:  # noqa: FBT001, FBT002 (as versions have it)
-        """Yield what registers it: the judge's prompt, then the entry."""
-        for event in self.entry.events():
-            for piece in self.contents if register_content else ():
-                facts = {CONTENT_DIGEST: piece.digest}
-                yield LogEvent(EVENT_CONTENT, event.time_unix_nano, piece.text, facts)
-            yield event
+        """Yield what registers it: its texts, then the entry."""
+        yield from Texts(self.contents).events(register_content)
+        yield from self.entry.events()
 
 
 def scorer_entry(
@@ -81,15 +79,17 @@ def scorer_entry(
     if code is not None:
         said["code"] = code_digest(code)
     if judge is not None:
-        said["judge"] = _judge(judge)
-        pinned = _prompt(judge)
-        said |= {"prompt": pinned.reference} if pinned else {}
-        contents = pinned.pieces if pinned else ()
+        beside, contents = _texts(_judge(judge))
+        said["judge"] = {**beside, "model": judge["model"]}
+        prompt = _prompt(judge)
+        said |= {"prompt": prompt.reference} if prompt else {}
+        contents += prompt.pieces if prompt else ()
     if parameters:
-        said["parameters"] = dict(parameters)
+        said["parameters"], texts = _texts(dict(parameters))
+        contents += texts
     if values:
         said["values"] = _values(values)
-    return Scorer(entry_of(KIND, said), contents)
+    return Scorer(entry_of(KIND, said), tuple(dict.fromkeys(contents)))
 
 
 def code_digest(
@@ -139,10 +139,18 @@ def is_declared(scorer: str) -> bool:
 
 
 def _judge(judge: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides a judge's verdicts beside its model and prompt."""
     model = judge.get("model")
     if not isinstance(model, str) or not model:
         raise RegistryError(KIND, "its judge has no model.", hint=_HINT)
-    return {key: value for key, value in judge.items() if key != "prompt"}
+    return {key: value for key, value in judge.items() if key not in ("model", "prompt")}
+
+
+def _texts(value: Mapping[str, Any]) -> tuple[Any, tuple[Content, ...]]:
+    try:
+        return pinned(value)
+    except ValueError as error:
+        raise RegistryError(KIND, str(error)) from error
 
 
 def _prompt(judge: Mapping[str, Any]) -> Pinned | None:

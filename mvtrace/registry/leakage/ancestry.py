@@ -6,7 +6,8 @@ Out: :class:`Wanted` datasets, each once, with how it is related; and what has n
 Data a model was trained on counts like data that was asked for, also that of the model it was tuned
 from. What training data was itself made from is compared too, but a step in between may have taken
 the overlap out: it is told apart. What the eval was made from as well is a shared origin, which
-holds both sides by its nature.
+holds both sides by its nature. The version before one, and the experiment that one was tried in,
+are no part of it: nothing of that is compared.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from mvtrace.registry.leakage.certificates import ANCESTOR, ASKED, SHARED, TRAINED
-from mvtrace.registry.lineage.derivations import BASE_ROLES
+from mvtrace.registry.lineage.derivations import BASE_ROLES, HISTORY_ROLES, MODEL_ROLES
 from mvtrace.registry.lineage.walking import Graph, walk
 from mvtrace.registry.reading import Ask
 from mvtrace.registry.refs import Ref
@@ -24,6 +25,8 @@ from mvtrace.registry.refs import Ref
 DATASET: Final = "dataset"
 MADE_OF_DATA: Final = ("artifact", "component")
 """Kinds of things that are trained."""
+SYSTEM: Final = "composite"
+"""The kind of a version of a system, which has trained parts."""
 
 
 class Unrecorded(NamedTuple):
@@ -45,9 +48,9 @@ class Wanted:
 
 def wanted(ask: Ask, eval_refs: Iterable[Ref], train: Sequence[Ref]) -> Wanted:
     """Return what is to be compared for a check of *eval_refs* against *train*."""
-    graphs = [walk(ask, ref, direction="up") for ref in train]
+    graphs = [_above(ask, ref) for ref in train]
     own = set(eval_refs)
-    origins = {ref for one in own for ref in walk(ask, one, direction="up").of_kind(DATASET)} - own
+    origins = {ref for one in own for ref in _above(ask, one).of_kind(DATASET)} - own
     relations: dict[Ref, str] = {ref: ASKED for ref in train if ref.kind == DATASET}
     for graph in graphs:
         for ref in _trained_on(graph):
@@ -58,6 +61,10 @@ def wanted(ask: Ask, eval_refs: Iterable[Ref], train: Sequence[Ref]) -> Wanted:
     unrecorded = {one: None for graph in graphs for one in _unrecorded(graph)}
     is_made_of_eval = any(own & graph.depths.keys() - {graph.start} for graph in graphs)
     return Wanted(relations, tuple(unrecorded), is_made_of_eval)
+
+
+def _above(ask: Ask, ref: Ref) -> Graph:
+    return walk(ask, ref, direction="up", without=HISTORY_ROLES)
 
 
 def _trained_on(graph: Graph) -> list[Ref]:
@@ -83,9 +90,14 @@ def _unrecorded(graph: Graph) -> Iterable[Unrecorded]:
     bases = {edge.parent for edge in graph.edges if edge.role in BASE_ROLES}
     if graph.start.kind in MADE_OF_DATA:
         bases.add(graph.start)
-    for ref in graph.nodes:
-        if ref in bases and not _has_data(graph, ref):
-            yield Unrecorded(ref, "no training data of it is recorded")
+    elif graph.start.kind == SYSTEM:
+        parts = graph.next_to(graph.start)
+        bases |= {edge.parent for edge in parts if edge.role.startswith(MODEL_ROLES)}
+    without = [ref for ref in graph.nodes if ref in bases and not _has_data(graph, ref)]
+    if not without and not graph.of_kind(DATASET):
+        without = [graph.start]
+    for ref in without:
+        yield Unrecorded(ref, "no training data of it is recorded")
 
 
 def _has_data(graph: Graph, start: Ref) -> bool:

@@ -33,6 +33,8 @@ VERSION: Final = "version"
 """Another dataset of the same name."""
 SHARED: Final = "shared"
 """What both the eval and the training data were made from: it holds both, and proves nothing."""
+BESIDE: Final = (VERSION, SHARED)
+"""Relations of what is no training data, nor what that alone was made from."""
 RELATIONS: Final = (ASKED, TRAINED, ANCESTOR, VERSION, SHARED)
 
 CANNOT_PROVE: Final = (
@@ -106,10 +108,13 @@ class Check:
 
     @property
     def is_complete(self) -> bool:
-        """Whether everything the lineage names was compared."""
-        beside = (VERSION, SHARED)
+        """Whether all training data, and all that the lineage says it was made from, was compared.
+
+        What is beside it does not count: other versions of either side, and a shared origin. Nor do
+        the bounds that comparing met, which the certificate states.
+        """
         return self.lineage and not any(
-            one.why for one in self.sources if one.relation not in beside
+            one.why for one in self.sources if one.relation not in BESIDE
         )
 
 

@@ -8,12 +8,14 @@ in a stream, and its root is computed over the very rows that are compared.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from mvtrace.errors import CheckFailedError, UsageError
-from mvtrace.registry.leakage.ancestry import DATASET, Wanted, wanted
+from mvtrace.registry.leakage.ancestry import DATASET, MADE_OF_DATA, SYSTEM, Wanted, wanted
 from mvtrace.registry.leakage.certificates import (
     ANCESTOR,
     ASKED,
+    BESIDE,
     MAX_SOURCES,
     TRAINED,
     VERSION,
@@ -31,10 +33,22 @@ from mvtrace.registry.leakage.places import (
     registered,
 )
 from mvtrace.registry.leakage.scanning import Scanner
-from mvtrace.registry.leakage.sides import MAX_NAMED, MAX_VERSIONS, TOO_MANY, Side, read_eval
+from mvtrace.registry.leakage.sides import (
+    MAX_NAMED,
+    MAX_VERSIONS,
+    SUITE,
+    TOO_MANY,
+    Side,
+    read_eval,
+    training_ref,
+)
 from mvtrace.registry.leakage.tallying import tally
 from mvtrace.registry.reading import Ask
 from mvtrace.registry.refs import Ref
+
+_TRAINING: Final = (DATASET, SUITE, SYSTEM, *MADE_OF_DATA)
+"""Kinds of what may be named as training data, or as made of such."""
+_TOLD: Final = 5
 
 
 def check(
@@ -43,10 +57,12 @@ def check(
     """Compare *eval_side* with *train*; without *ask* no lineage is walked.
 
     Raises:
-        CheckFailedError: the eval cannot be read, or is empty.
+        CheckFailedError: the eval cannot be read, or is empty; or no training data can be read.
         DatasetError: a file that was named is no dataset.
         UsageError: a ref names nothing that has examples, or nothing that is made of data.
     """
+    for side in train:
+        _check_kind(side)
     found = read_eval(eval_side, ask)
     examples = read_examples(found.rows, settings.columns)
     found.rows.clear()
@@ -58,6 +74,8 @@ def check(
             asked = wanted(ask, [found.ref, *found.versions[:1]], refs)
             run.follow(asked)
         sources = run.sources
+        if not asked.is_made_of_eval:
+            _check_compared(train, sources)
         counted = [one.found if one.is_counted else Matched() for one in sources]
         made_from = [one.found if one.relation == ANCESTOR else Matched() for one in sources]
         return Check(
@@ -100,7 +118,7 @@ class _Run:
                     f"{side.text!r} is no path, and nothing else is looked up here.",
                     hint="Without --local a ref or a name is looked up in the registry.",
                 )
-            return side.ref
+            return training_ref(self._ask, side.ref)
         ref, matched = self._scan(Place(side.path))
         self._read.setdefault(
             ref,
@@ -166,6 +184,38 @@ class _Run:
         rooted = Rooted()
         matched = self._scanner.scan(place.rows(), size=place.size, seen=rooted)
         return Ref(DATASET, rooted.root()), matched
+
+
+def _check_kind(side: Side) -> None:
+    """Raise where *side* names what no data is in, such as an experiment."""
+    if side.ref is not None and side.ref.kind not in _TRAINING:
+        raise UsageError(
+            f"{side.text!r} is of kind {side.ref.kind}, which is not made of data.",
+            hint="Name a dataset, a suite, a model, a component or a version.",
+        )
+
+
+def _check_compared(train: Sequence[Side], sources: Sequence[Source]) -> None:
+    """Raise where no training data was compared: nothing was found then, and nothing was looked at.
+
+    Other versions of it, and what the eval was made from as well, are no training data.
+    """
+    own = [one for one in sources if one.relation not in BESIDE]
+    if any(not one.why for one in own):
+        return
+    unread = [one for one in own if one.ref is not None and one.ref.kind == DATASET]
+    if not unread:
+        named = ", ".join(repr(side.text) for side in train)
+        raise UsageError(
+            f"Nothing that {named} was made from is recorded as data: nothing can be compared.",
+            hint="'mvtrace lineage record THING --from DATA' records what it was trained on.",
+        )
+    reasons = "; ".join(f"{one.ref} ({one.why})" for one in unread[:_TOLD])
+    more = f"; and {len(unread) - _TOLD:,} more" if len(unread) > _TOLD else ""
+    raise CheckFailedError(
+        f"No training data could be compared: {reasons}{more}.",
+        hint="Give its files instead: mvtrace leakage EVAL FILE …",
+    )
 
 
 def _limit(count: int) -> None:

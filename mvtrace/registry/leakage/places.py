@@ -20,7 +20,7 @@ from mvtrace.registry.datasets.hashing import root_of
 from mvtrace.registry.datasets.reading import read_batches
 from mvtrace.registry.datasets.rows import Row, Rows
 from mvtrace.registry.datasets.sorting import RowDigests
-from mvtrace.registry.entries import read_entry
+from mvtrace.registry.entries import read_entries
 from mvtrace.registry.leakage.examples import row_digest
 from mvtrace.registry.reading import Ask, statement
 from mvtrace.registry.refs import Ref
@@ -158,8 +158,7 @@ def _columns(body: Mapping[str, Any]) -> Columns:
 
 def _by_root(rows: Sequence[Mapping[str, Any]]) -> dict[str, Registered]:
     bodies: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        said = read_entry(row["body"]).said
+    for said in (one.said for one in read_entries(row["body"] for row in rows)):
         bodies.setdefault(str(said.get("root", "")), []).append(said)
     return {
         root: Registered(root, str(said[0].get("name", "")), said) for root, said in bodies.items()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from mvtrace.errors import CheckFailedError, UsageError
-from mvtrace.registry.entries import read_entry
+from mvtrace.registry.entries import read_entries
 from mvtrace.registry.leakage.ancestry import DATASET
 from mvtrace.registry.leakage.places import (
     Place,
@@ -85,13 +85,30 @@ def read_eval(side: Side, ask: Ask | None) -> Eval:
     return found
 
 
+def training_ref(ask: Ask, ref: Ref) -> Ref:
+    """Return *ref*, or the dataset of its examples where it is a suite.
+
+    Raises:
+        CheckFailedError: no such suite is registered, or it names no examples.
+    """
+    if ref.kind != SUITE:
+        return ref
+    root = _suite(ask, ref)[1]
+    if not root:
+        raise CheckFailedError(f"The registered {ref} names no examples.")
+    return Ref(DATASET, root)
+
+
+def _suite(ask: Ask, ref: Ref) -> tuple[str, str]:
+    """Return the name of a suite, and the root over its examples."""
+    entry = entries(ask, SUITE, [f"sha256:{ref.digest}"]).get(f"sha256:{ref.digest}")
+    if entry is None:
+        raise CheckFailedError(f"No {ref} is registered.")
+    return entry.name, examples_root(entry.said)
+
+
 def _registered_eval(ask: Ask, ref: Ref) -> Eval:
-    name, root = "", ref.digest
-    if ref.kind == SUITE:
-        entry = entries(ask, SUITE, [f"sha256:{ref.digest}"]).get(f"sha256:{ref.digest}")
-        if entry is None:
-            raise CheckFailedError(f"No {ref} is registered.")
-        name, root = entry.name, examples_root(entry.said)
+    name, root = _suite(ask, ref) if ref.kind == SUITE else ("", ref.digest)
     one = registered(ask, [root]).get(root) or Registered(root, name, ())
     place = one.place()
     if place.path is None:
@@ -148,8 +165,8 @@ def _version(one: Registered) -> tuple[list[bytes] | None, str]:
 
 def _suite_roots(ask: Ask, name: str) -> list[str]:
     asked = {"kind": SUITE, "names": [name], "limit": MAX_NAMED}
-    said = (read_entry(row["body"]).said for row in ask(statement("leakage_versions"), asked))
-    return [root for one in said if (root := examples_root(one))]
+    found = read_entries(row["body"] for row in ask(statement("leakage_versions"), asked))
+    return [root for one in found if (root := examples_root(one.said))]
 
 
 def _dataset_name(ask: Ask | None, ref: Ref) -> str:

@@ -22,8 +22,12 @@ HOW: Final = "how"
 """The role of the edge to the transformation."""
 BASE_ROLES: Final = ("base", "merge")
 """Roles of the parents that a model's weights come from."""
+MODEL_ROLES: Final = ("model/", "embedding_model/")
+"""What the roles of the components of a version begin with that are trained."""
 EXPERIMENT_ROLE: Final = "experiment"
-HISTORY_ROLES: Final = (EXPERIMENT_ROLE, "previous")
+PREVIOUS_ROLE: Final = "previous"
+"""The role of the version that a version was made from."""
+HISTORY_ROLES: Final = (EXPERIMENT_ROLE, PREVIOUS_ROLE)
 """Roles of what came before, or what something was tried for: nothing of that is in the child."""
 MAX_PARENTS: Final = 1_000
 MAX_REASON: Final = 2_000
@@ -93,8 +97,10 @@ def derivation(
     return entry_of(KIND, said)
 
 
-def default_role(parent: Ref) -> str:
-    """Return the role of a parent of which none is said."""
+def default_role(parent: Ref, child: Ref) -> str:
+    """Return the role of a parent of *child* of which none is said."""
+    if parent.kind == child.kind == "composite":
+        return PREVIOUS_ROLE
     return _DEFAULT_ROLES.get(parent.kind, "data")
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mvtrace.registry.entries import Entry, entry_of, read_entry
+from mvtrace.registry.entries import Entry, entry_of, read_entries
 from mvtrace.registry.errors import RegistryError
 from mvtrace.registry.lineage.derivations import EXPERIMENT_ROLE, MAX_REASON, derivation
-from mvtrace.registry.reading import Ask, statement
+from mvtrace.registry.reading import Ask, in_parts, statement
 from mvtrace.registry.refs import Ref
 
 KIND: Final = "experiment"
@@ -87,28 +87,32 @@ def experiments(ask: Ask, name: str = "") -> list[Experiment]:
     found = ask(statement("experiment_versions"), {"experiments": refs}) if refs else []
     winners = _winners(ask, {row["version"] for row in found})
     return [
-        _experiment(row, [one for one in found if one["experiment"] == ref], winners)
+        _experiment(row, entry, [one for one in found if one["experiment"] == ref], winners)
         for ref, row in zip(refs, rows, strict=True)
+        for entry in read_entries([row["body"]])
     ]
 
 
 def _winners(ask: Ask, versions: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return, by version, the last decision to have it serve all requests."""
-    asked = {"versions": sorted(versions)}
-    decisions = ask(statement("experiment_decisions"), asked) if asked["versions"] else []
-    return {row["composite"]: row for row in decisions}
+    return {
+        row["composite"]: row
+        for part in in_parts(sorted(versions))
+        for row in ask(statement("experiment_decisions"), {"versions": part})
+    }
 
 
 def _experiment(
     row: Mapping[str, Any],
+    entry: Entry,
     versions: list[dict[str, Any]],
     winners: Mapping[str, Mapping[str, Any]],
 ) -> Experiment:
     won = [winners[one["version"]] for one in versions if one["version"] in winners]
-    last = max(won, key=lambda one: (one["time"], str(one["seq"])), default=None)
+    last = max(won, key=lambda one: (one["at"], int(one["seq"]), one["event_id"]), default=None)
     return Experiment(
         ref=Ref.of(KIND, row["digest"]),
-        said=read_entry(row["body"]).said,
+        said=entry.said,
         started_at=row["started_at"],
         by=_who(row),
         versions=tuple({key: one[key] for key in ("version", "since")} for one in versions),

@@ -7,12 +7,13 @@ out: what hashes them knows the ref.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from mvtrace.ids import UUID7_PATTERN
 from mvtrace.registry.errors import AmbiguousEntryError, EntryNotFoundError
-from mvtrace.registry.reading import Ask, statement
+from mvtrace.registry.reading import Ask, in_parts, statement
 from mvtrace.registry.refs import KINDS, REQUEST, Ref
 
 MIN_DIGITS: Final = 8
@@ -20,6 +21,8 @@ MAX_TEXT: Final = 512
 _HEX: Final = re.compile(rf"[0-9a-f]{{{MIN_DIGITS},64}}")
 _DIGITS: Final = 64
 _EVENT_DIGITS: Final = 32
+_MOST: Final = 20
+"""Things of a kind that are told apart; a statement gives one more."""
 _SLOT: Final = re.compile(r"([a-z_]{1,40}/.{1,256}?)@(?:sha256:)?([0-9a-f]{8,64})")
 _WHAT: Final = "thing"
 _HINT: Final = (
@@ -75,32 +78,44 @@ def _by_digits(ask: Ask, kind: str, digits: str) -> Named | None:
 
 
 def _by_slot(ask: Ask, text: str) -> Named | None:
+    """Return the component of ``slot@digits``; None where no version has it in that slot."""
     slot = _SLOT.fullmatch(text)
-    found = _starting(ask, "component", slot[2]) if slot else None
-    return found._replace(name=slot[1]) if found and slot else None
+    if slot is None:
+        return None
+    rows = ask(statement("lineage_in_slot"), {"slot": slot[1], "prefix": slot[2]})
+    if len(rows) > 1:
+        hits = [f"component:{row['component']} {slot[1]}" for row in rows]
+        raise AmbiguousEntryError("component", text, hits)
+    return Named(Ref("component", rows[0]["component"]), slot[1]) if rows else None
 
 
 def names_of(ask: Ask, refs: Iterable[Ref]) -> dict[Ref, str]:
     """Return what people call those of *refs* that have a name."""
+    named_ones = [ref for ref in refs if ref.kind not in ("artifact", REQUEST)]
+    return {
+        Ref(row["kind"], row["digest"]): row["name"]
+        for part in in_parts(named_ones)
+        for row in ask(statement("lineage_names"), _asked_names(part))
+        if row["name"]
+    }
+
+
+def _asked_names(refs: Sequence[Ref]) -> Mapping[str, list[str]]:
     by_kind: dict[str, list[str]] = {}
     for ref in refs:
         by_kind.setdefault(ref.kind, []).append(ref.digest)
     entries = [
         f"sha256:{digest}"
         for kind, digests in by_kind.items()
-        if kind not in ("artifact", "component", "composite", "dataset", REQUEST)
+        if kind not in ("component", "composite", "dataset")
         for digest in digests
     ]
-    asked = {
+    return {
         "composites": by_kind.get("composite", []),
         "components": [f"sha256:{digest}" for digest in by_kind.get("component", [])],
         "datasets": by_kind.get("dataset", []),
         "entries": entries,
     }
-    if not any(asked.values()):
-        return {}
-    rows = ask(statement("lineage_names"), asked)
-    return {Ref(row["kind"], row["digest"]): row["name"] for row in rows if row["name"]}
 
 
 def _request(ask: Ask, request_id: str) -> Named:
@@ -117,8 +132,7 @@ def _request(ask: Ask, request_id: str) -> Named:
 
 def _starting(ask: Ask, kind: str, digits: str) -> Named | None:
     """Return the one thing of *kind*, an empty one being any, whose digest starts so."""
-    rows = ask(statement("lineage_starting"), {"prefix": digits})
-    found = [row for row in rows if kind in ("", row["kind"])]
+    found = ask(statement("lineage_starting"), {"prefix": digits, "kind": kind})
     if len(found) == 1:
         row = found[0]
         return Named(Ref(row["kind"], row["digest"]), row["name"])
@@ -142,16 +156,25 @@ def _deployment(ask: Ask, digits: str) -> Named | None:
 
 def _called(ask: Ask, kind: str, name: str) -> Named:
     """Return what is called *name*: versions of one name are many, and the newest is meant."""
-    rows = ask(statement("lineage_called"), {"name": name})
-    found = [row for row in rows if kind in ("", row["kind"])]
+    found = ask(statement("lineage_called"), {"name": name, "kind": kind})
     if not found:
         raise EntryNotFoundError(kind or _WHAT, name, hint=_HINT)
     if len({row["kind"] for row in found}) > 1:
-        raise AmbiguousEntryError(kind or _WHAT, name, _listed(found))
+        raise AmbiguousEntryError(kind or _WHAT, name, _listed(_by_turns(found)))
     newest = found[0]
-    others = len(found) - 1
-    note = f"the newest of {len(found)} of this name" if others else ""
+    number = str(len(found)) if len(found) <= _MOST else f"over {_MOST}"
+    note = f"the newest of {number} of this name" if len(found) > 1 else ""
     return Named(Ref(newest["kind"], newest["digest"]), newest["name"], note)
+
+
+def _by_turns(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the newest of each kind first, then the second of each, and so on."""
+    seen: Counter[str] = Counter()
+    turns: list[int] = []
+    for row in rows:
+        turns.append(seen[row["kind"]])
+        seen[row["kind"]] += 1
+    return [row for _, row in sorted(zip(turns, rows, strict=True), key=lambda pair: pair[0])]
 
 
 def _listed(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from mvtrace.registry.entries import read_entry
+from mvtrace.registry.entries import Entry, read_entries
 from mvtrace.registry.reading import Ask, statement
 
 MOST: Final = 1_000
@@ -22,10 +22,11 @@ def sayings(ask: Ask, sources: Iterable[str]) -> dict[str, dict[str, Any]]:
     if not digests:
         return {}
     rows = ask(statement("lineage_derivations"), {"digests": digests})
-    return {row["digest"]: _saying(row) for row in rows}
+    found = ((row, entry) for row in rows for entry in read_entries([row["body"]]))
+    return {row["digest"]: _saying(row, entry) for row, entry in found}
 
 
-def _saying(row: dict[str, Any]) -> dict[str, Any]:
-    said = read_entry(row["body"]).said
+def _saying(row: dict[str, Any], entry: Entry) -> dict[str, Any]:
+    said = entry.said
     by = f"{row['actor']} ({row['actor_label']})" if row["actor_label"] else row["actor"]
     return {**{key: said[key] for key in _SAID if said.get(key)}, "by": by}

@@ -238,23 +238,27 @@ class _Reader:
 
     def _check_uri(self, where: str, uri: str) -> None:
         try:
-            parts = urlsplit(uri)
-            has_user = "@" in parts.netloc and parts.scheme != "hf"
+            scheme = urlsplit(uri).scheme
         except ValueError as error:
             raise self.error(where, "uri", f"it is {uri!r}, which is no URI: {error}.") from error
-        if not parts.scheme:
+        if not scheme:
             raise self.error(
                 where,
                 "uri",
                 f"it is {uri!r}; a URI begins with a scheme, such as s3://BUCKET/KEY.",
                 "A file of this repository is named by path.",
             )
-        if has_user:
+        if any("@" in after.partition("/")[0] for after in uri.split("://")[1:]):
+            problem = "it holds a user or a password, which would be registered for ever."
+            hint = "Take it out; credentials belong into the environment."
+            raise self.error(where, "uri", problem, hint)
+        if "?" in uri or "#" in uri:
             raise self.error(
                 where,
                 "uri",
-                "it holds a user or a password, which would be registered for ever.",
-                "Take it out; credentials belong into the environment.",
+                "it has a query (?) or a fragment (#), and tokens in these would be registered for "
+                "ever.",
+                "Leave it out; what cannot be read without it is downloaded and named by path.",
             )
 
     def _check_sources(self, kind: str, where: str, said: Mapping[str, Any]) -> None:

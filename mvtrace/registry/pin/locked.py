@@ -16,8 +16,8 @@ from typing import Final
 from mvtrace.components.artifact import Artifact
 from mvtrace.components.component import Component
 from mvtrace.components.composite import CompositeVersion
-from mvtrace.errors import ConfigurationError
-from mvtrace.registry.errors import LockError
+from mvtrace.errors import CompositeError, ConfigurationError, MvtraceError
+from mvtrace.registry.errors import LockError, SystemFileError
 from mvtrace.registry.pin.comparing import Comparison, compare
 from mvtrace.registry.pin.description import read_description
 from mvtrace.registry.pin.lockfile import DEFAULT_LOCK, Lock, read_lock
@@ -45,14 +45,18 @@ def locked(
 
     *mode* (else ``MVTRACE_LOCK``, else ``refuse``) is what happens where something differs:
     ``refuse`` raises; ``warn`` logs it and returns the version of what is here, so that no answer
-    is put down to a state that did not give it; ``off`` looks at nothing. *components* are those
-    the application made itself, such as a live index. Slots (``kind/name``) of *skip* are not
-    looked at, such as weights that take minutes to hash.
+    is put down to a state that did not give it, or the lock's where that makes no version or the
+    description cannot be read; ``off`` looks at nothing. *components* are those the application
+    made itself, such as a live index. Slots (``kind/name``) of *skip* are not looked at, such as
+    weights that take minutes to hash.
 
     Raises:
-        LockError: the lock, or the description beside it, cannot be read.
-        LockMismatchError: something differs, and the mode is ``refuse``.
+        LockError: the lock cannot be read.
         ConfigurationError: there is no such mode.
+
+    In the mode ``refuse`` also LockMismatchError: something differs; LockError: no description is
+    beside the lock; SystemFileError: it cannot be read; CompositeError: what is here makes no
+    version.
     """
     path = Path(lock)
     chosen = _mode(mode)
@@ -62,7 +66,12 @@ def locked(
         return pinned.composite
     if not path.with_suffix(".toml").exists():
         return _unchecked(path, pinned, chosen)
-    found = check_lock(path, pinned, components=components, skip=skip)
+    try:
+        found = check_lock(path, pinned, components=components, skip=skip)
+    except (SystemFileError, CompositeError) as error:
+        if chosen == "refuse":
+            raise
+        return _uncompared(path, pinned, error)
     if found.is_same:
         _log.info("%s", found.words)
     elif chosen == "refuse":
@@ -79,7 +88,12 @@ def check_lock(
     components: Iterable[Component] = (),
     skip: Iterable[str] = (),
 ) -> Comparison:
-    """Return what is here compared with *lock*; nothing is imported, fetched or changed."""
+    """Return what is here compared with *lock*; nothing is imported, fetched or changed.
+
+    Raises:
+        SystemFileError: the description cannot be read.
+        CompositeError: what is here makes no version.
+    """
     return compare(
         lock,
         read_description(path.with_suffix(".toml")),
@@ -100,6 +114,17 @@ def _unchecked(path: Path, lock: Lock, mode: str) -> CompositeVersion:
         )
     _log.warning("%s: %s", path.name, problem)
     return lock.composite
+
+
+def _uncompared(path: Path, lock: Lock, error: MvtraceError) -> CompositeVersion:
+    version = lock.composite
+    _log.warning(
+        "%s was compared with nothing: %s\nServing is taken for version %s, which it pins.",
+        path.name,
+        error.message,
+        version.short,
+    )
+    return version
 
 
 def _mode(mode: str | None) -> str:

@@ -7,6 +7,7 @@ more digits of a version; ``composite:…``; a lock file; the id of a deployment
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ def named(ask: Ask, text: str, *, now_ms: int, folder: Path | None = None) -> Na
     """
     stripped = text.strip()
     path = (folder or Path()) / stripped
-    if stripped.endswith(".lock") or ("@" not in stripped and path.is_file()):
+    is_file = os.path.isfile(path)  # noqa: PTH113 (a Path raises where no file can be called so)
+    if stripped.endswith(".lock") or ("@" not in stripped and is_file):
         lock = read_lock(path)
         return Named(text, version_of(lock.composite), "lock", lock=lock)
     if "@" in stripped:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import io
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -115,8 +116,8 @@ def _source_text(module: str, attribute: str, folder: Path) -> str:
         raise NotLookedError(
             f"{module} is not imported, and its file does not say beyond doubt what {attribute} is"
         )
-    lines = text.splitlines(keepends=True)[definition.lineno - 1 :]
-    return textwrap.dedent("".join(inspect.getblock(lines)))
+    lines = io.StringIO(text).readlines()  # as ast counts them: a form feed ends none
+    return textwrap.dedent("".join(inspect.getblock(lines[definition.lineno - 1 :])))
 
 
 def _file_of(module: str, folder: Path) -> Path | None:

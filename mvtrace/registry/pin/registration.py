@@ -8,19 +8,15 @@ without a ``uri`` has no place of its own: what lies in a checkout is nobody's t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from mvtrace.registry.entries import Entry, entry_of
 from mvtrace.registry.errors import RegistryError
-from mvtrace.registry.lineage.derivations import EXPERIMENT_ROLE, derivation
+from mvtrace.registry.lineage.derivations import EXPERIMENT_ROLE, PREVIOUS_ROLE, derivation
 from mvtrace.registry.lineage.walking import walk
 from mvtrace.registry.pin.description import Description
 from mvtrace.registry.pin.lockfile import Lock
 from mvtrace.registry.reading import Ask
 from mvtrace.registry.refs import Ref
-
-PREVIOUS_ROLE: Final = "previous"
-"""The role of the version that a version was made from."""
 
 
 def artifact_entry(artifact: str, uri: str, size: int, *, role: str = "") -> Entry:

@@ -2,7 +2,8 @@
 
 In: a plan, who keeps the registry, and the storage. Out: what became of each place.
 
-1. The bytes are hashed. Only if they are the artifact's is anything else done.
+1. The bytes are hashed. Only if they are the artifact's, and no link makes the place that of
+   another artifact as well, is anything else done.
 2. ``collect`` is stored: the registry finds once more that no rule keeps the artifact, and refuses
    from then on to deploy what needs it. With it the list of the files.
 3. The files are removed, each only if it still is the one that was hashed.
@@ -10,7 +11,8 @@ In: a plan, who keeps the registry, and the storage. Out: what became of each pl
 
 Interrupted before 2, nothing was done. Interrupted later, a ``collect`` without an end is found: by
 its list of files the rest is told from whatever else lies there by now, removed, and 4 is done.
-Where nothing was removed and something is against it, ``release`` takes 2 back.
+Where nothing was removed and something is against it, ``release`` takes 2 back; a storage that
+fails may have removed all the same, so only if all files are found whole once more.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 from mvtrace.errors import MvtraceError
+from mvtrace.registry.retention.links import Reached
 from mvtrace.registry.retention.places import File, ForeignError, Found, Storage, files_of, proves
 from mvtrace.registry.retention.plans import Plan
 from mvtrace.registry.retention.tombstones import COLLECT, COLLECTED, RELEASE, Tombstone
@@ -94,7 +97,7 @@ class Applying:
     reason: str = ""
     claimed_actor: str = ""
     host: str = ""
-    """The host that files lie on; without it this one."""
+    """The host that files lie on, where this one had another name; without it this one."""
 
     def run(self) -> Iterator[Outcome]:
         """Yield what became of each place of the plan, in its order.
@@ -103,9 +106,11 @@ class Applying:
             MvtraceError: the registry does not answer; running again ends what was begun.
         """
         states = self.keeper.states()
+        reached = Reached(one.place.uri for one in self.plan.verdicts)
         for verdict in self.plan.collected:
             try:
-                yield self._one(verdict, states.get((verdict.place.artifact, verdict.place.uri)))
+                state = states.get((verdict.place.artifact, verdict.place.uri))
+                yield self._one(verdict, state, reached)
             except ForeignError as error:
                 yield Outcome(verdict, FOREIGN, str(error))
             except MvtraceError:
@@ -114,11 +119,13 @@ class Applying:
                 why = getattr(error, "strerror", None) or str(error) or type(error).__name__
                 yield Outcome(verdict, FAILED, str(why))
 
-    def _one(self, verdict: Verdict, state: Tombstone | None) -> Outcome:
+    def _one(self, verdict: Verdict, state: Tombstone | None, reached: Reached) -> Outcome:
         place = verdict.place
         where = Where.parse(place.uri)
         if state is not None and state.action == COLLECTED:
             return Outcome(verdict, ALREADY)
+        if near := reached.near(where):
+            return Outcome(verdict, FOREIGN, f"through a link it shares its place with {near}")
         if state is not None and state.action == COLLECT:
             return self._ended(verdict, where, state)
         return self._begun(verdict, where)
@@ -145,11 +152,14 @@ class Applying:
     def _ended(self, verdict: Verdict, where: Where, begun: Tombstone) -> Outcome:
         """End a collection that was interrupted."""
         if where.scheme == "file" and begun.host != self._host(where):
-            return Outcome(verdict, FAILED, f"it was begun on the host {begun.host}: run it there")
+            return Outcome(verdict, FAILED, _elsewhere(begun.host))
         listing = self.keeper.listing(begun.listing or {})
         if listing is None or not proves(listing, begun.artifact):
             return Outcome(verdict, FAILED, "the list of its files is not stored")
-        rest, is_whole = self._rest(where, listing)
+        rest, is_whole = self._rest(where, files_of(listing))
+        if not rest.files and self._host(where) not in ("", socket.gethostname()):
+            why = f"nothing of it is here, so nothing shows that this is {begun.host}: put it back"
+            return Outcome(verdict, FAILED, why)
         try:
             self._take(verdict, COLLECT, where, listing.decode())
         except KeptError as error:
@@ -159,12 +169,19 @@ class Applying:
             return Outcome(verdict, KEPT, str(error), rule=error.rule)
         return self._removed(verdict, where, rest, files_of(listing))
 
-    def _rest(self, where: Where, listing: bytes) -> tuple[Found, bool]:
-        """Return what is left of the files of *listing*, and whether that is all of them."""
-        listed = set(files_of(listing))
+    def _is_whole(self, where: Where, listed: tuple[File, ...]) -> bool:
+        """Whether all files *listed* are there; not where that cannot be seen."""
+        try:
+            return self._rest(where, listed)[1]
+        except (ForeignError, OSError):
+            return False
+
+    def _rest(self, where: Where, files: tuple[File, ...]) -> tuple[Found, bool]:
+        """Return what is left of *files*, and whether that is all of them."""
+        listed = set(files)
         found = self.storage.find(where) or Found((), {})
-        files = tuple(one for one in found.files if one in listed)
-        return Found(files, found.marks), len(files) == len(listed)
+        left = tuple(one for one in found.files if one in listed)
+        return Found(left, found.marks), len(left) == len(listed)
 
     def _removed(
         self, verdict: Verdict, where: Where, found: Found, listed: tuple[File, ...]
@@ -175,10 +192,13 @@ class Applying:
             for _ in self.storage.remove(where, found, listed):
                 removed += 1
         except (ForeignError, OSError) as error:
-            if len(found.files) == len(listed) and not removed:
+            if not removed and self._is_whole(where, listed):
                 self._take(verdict, RELEASE, where, why=str(error))
             raise
         self._take(verdict, COLLECTED, where)
+        # Whoever registered the place may have claimed any size.
+        size = sum(one.bytes for one in listed)
+        verdict = verdict._replace(place=verdict.place._replace(bytes=size))
         try:
             return Outcome(verdict, DONE, left=self.storage.left(where))
         except (ForeignError, OSError) as error:
@@ -202,3 +222,7 @@ class Applying:
 
     def _host(self, where: Where) -> str:
         return (self.host or socket.gethostname()) if where.scheme == "file" else ""
+
+
+def _elsewhere(host: str) -> str:
+    return f"it was begun on the host {host}: run it there, or with --host {host} if this is it"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mvtrace.registry.deployments import Decision, Deployment
+from mvtrace.registry.errors import TooDeepError
 from mvtrace.registry.reading import Ask, statement
 from mvtrace.registry.refs import Ref
 from mvtrace.registry.retention.tombstones import Came, Tombstone
@@ -18,8 +19,8 @@ from mvtrace.registry.retention.uris import Where
 from mvtrace.registry.retention.values import Known, Place, Served, Version
 
 _MILLISECOND: Final = 1_000_000
-_MAX_DEPTH: Final = 16
-"""Of components that pin components."""
+_MAX_DEPTH: Final = 64
+"""Of components that pin components; of what is nested deeper nothing is decided."""
 _AT_ONCE: Final = 20_000
 """Rows of a table that are asked for at once; of more, those of each first digit."""
 _DIGITS: Final = "0123456789abcdef"
@@ -46,13 +47,21 @@ def read_all(ask: Ask) -> Known:
 
 
 def read_near(ask: Ask, artifact: str, where: Where) -> Known:
-    """Return what can make the place *where* of *artifact* kept; raises what *ask* raises."""
+    """Return what can make the place *where* of *artifact* kept; raises what *ask* raises.
+
+    Raises:
+        TooDeepError: components that need it are nested too deep.
+    """
     places = _places(ask, [artifact], where.path.strip("/"))
     return _around(ask, places, {one.artifact for one in places} | {artifact})
 
 
 def read_version(ask: Ask, version: str) -> Known:
-    """Return the artifacts of *version*, where they lie, and what was said of them."""
+    """Return the artifacts of *version*, where they lie, and what was said of them.
+
+    Raises:
+        TooDeepError: its components are nested too deep.
+    """
     versions = _versions(ask, components=[_NOTHING], versions=[version])
     parts = {part for one in versions.values() for part in one.components}
     mentions: dict[str, frozenset[str]] = {}
@@ -62,6 +71,8 @@ def read_version(ask: Ask, version: str) -> Known:
         found = _mentions(ask, digests=[_NOTHING], components=_digests(missing))
         mentions |= {one: found.get(one, frozenset()) for one in missing}
         parts |= {digest for one in found.values() for digest in one}
+    else:
+        raise TooDeepError(_MAX_DEPTH)
     artifacts = sorted(parts - versions.keys()) or [_NOTHING]
     places = _places(ask, artifacts, "")
     of_places = sorted({one.artifact for one in places}) or [_NOTHING]
@@ -146,6 +157,8 @@ def _needing(
         new = (found.keys() | wanted) - mentions.keys()
         mentions |= {**dict.fromkeys(wanted, frozenset()), **found}
         wanted = set()
+    else:
+        raise TooDeepError(_MAX_DEPTH)
     having = _digests(sorted(mentions)) or [_NOTHING]
     return mentions, _versions(ask, components=having, versions=sorted(versions) or [_NOTHING])
 

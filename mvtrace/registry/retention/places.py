@@ -22,7 +22,7 @@ from mvtrace.errors import UnavailableError
 from mvtrace.registry.retention.uris import Where
 
 _CHUNK: Final = 1024 * 1024
-_DRIVERS: Final = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
+_DRIVERS: Final = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs"}
 _HAS_FOLDERS: Final = ("file", "memory")
 """Elsewhere a folder is but a common beginning of names."""
 _MARKS: Final = (
@@ -73,11 +73,11 @@ class Found:
 
 
 def proves(listing: bytes, artifact: str) -> bool:
-    """Whether files so listed are *artifact*: by the listing, or a single one by its own digest."""
-    if digest_of(ARTIFACT_DOMAIN, listing) == f"sha256:{artifact}":
-        return True
-    files = files_of(listing)
-    return len(files) == 1 and files[0].path == SINGLE_FILE and files[0].digest[7:] == artifact
+    """Whether files so listed are *artifact*, which is the digest of their list.
+
+    The plain digest of one file is none: what is known by it alone nobody pinned.
+    """
+    return digest_of(ARTIFACT_DOMAIN, listing) == f"sha256:{artifact}"
 
 
 def files_of(listing: bytes) -> tuple[File, ...]:

@@ -5,7 +5,8 @@ collected yet. Rules are tried in the order of RULES; the first that holds tells
 
 Laws: an artifact that a version needs which serves now, that ever served production, or of which
 such a version was made, is not collected, nor is anything that lies where it lies. A place outside
-the policy's roots is not collected. More history never makes fewer artifacts kept, but for time.
+the policy's roots is not collected, nor an artifact that no registered version needs. Beyond that
+first need more history never makes fewer artifacts kept, but for time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from typing import Final
 from mvtrace.registry.deployments import serving_at
 from mvtrace.registry.refs import Ref
 from mvtrace.registry.retention import values
-from mvtrace.registry.retention.tombstones import COLLECT, COLLECTED, RESTORED, latest
+from mvtrace.registry.retention.tombstones import (
+    COLLECT,
+    COLLECTED,
+    RESTORED,
+    Tombstone,
+    latest,
+    latest_places,
+    place_of,
+)
 from mvtrace.registry.retention.uris import Where
 from mvtrace.registry.retention.values import Known, Place, Policy, Verdict
 
@@ -45,6 +54,13 @@ def roots_of(policy: Policy) -> tuple[Where, ...]:
     return tuple(found)
 
 
+def never_served(known: Known, policy: Policy) -> list[str]:
+    """Return the environments named by *policy* in which nothing was ever deployed or seen."""
+    found = {one.decision.environment for one in known.deployments}
+    found |= {one.environment for one in known.served}
+    return [one for one in policy.environments if one not in {*found, *Policy().environments}]
+
+
 def running(known: Known, now: int) -> dict[str, str]:
     """Return the versions that serve now, and where each does."""
     targets = defaultdict(list)
@@ -68,6 +84,7 @@ class _Planner:
         self._now = now
         self._roots = roots_of(policy)
         self._states = latest(known.tombstones)
+        self._ends = latest_places(known.tombstones)
         self._closures: dict[str, frozenset[str]] = {}
         self._made_from: dict[Ref, set[Ref]] = defaultdict(set)
         for child, parent in known.made:
@@ -84,7 +101,7 @@ class _Planner:
 
     def _is_living(self, place: Place) -> bool:
         """Whether its bytes are not known to be gone."""
-        state = self._states.get((place.artifact, place.uri))
+        state = self._ends.get(place_of(place.artifact, place.uri))
         return state is None or state.action != COLLECTED
 
     def _verdict(self, place: Place) -> Verdict:
@@ -94,20 +111,25 @@ class _Planner:
     def _rule(self, place: Place) -> tuple[str, str]:
         where, problem = _where(place.uri)
         state = self._states.get((place.artifact, place.uri))
-        is_begun = state is not None and state.action == COLLECT
         if place.artifact in self._kept:
             return self._kept[place.artifact]
         if where is None:
             return values.UNFIT, problem
         if not any(where.is_below(root) for root in self._roots):
             return values.OUTSIDE, "no root of the policy holds it"
-        if is_begun:
-            return values.UNFINISHED, "its collection was begun and did not end"
+        return self._rule_of_unkept(place, state)
+
+    def _rule_of_unkept(self, place: Place, state: Tombstone | None) -> tuple[str, str]:
+        """Return the rule of what no version keeps, and what may be collected where it lies."""
+        if place.artifact not in self._needing:
+            return values.UNKNOWN, "nothing tells what it was for"
         back = state.at if state is not None and state.action == RESTORED else 0
         last = max(self._last_use.get(place.artifact, 0), place.at, back)
         used = f"last used {_day(last)}"
         if last > self._now - self._policy.window_ns:
             return values.WINDOW, used
+        if state is not None and state.action == COLLECT:
+            return values.UNFINISHED, "its collection was begun and did not end"
         return values.EXPIRED, used
 
     def _kept_artifacts(self) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -55,14 +55,16 @@ def policy_of(said: Mapping[str, Any]) -> Policy:
     window_s = said.get("window_s", default.window_ns // 10**9)
     if type(window_s) is not int or window_s < 0:
         raise ValueError("window is no number of seconds")
+    environments = _texts(said, "environments", default.environments)
     policy = Policy(
-        environments=_texts(said, "environments", default.environments),
+        # Whoever names others, or spells one wrong, does not make all production expendable.
+        environments=tuple(dict.fromkeys((*default.environments, *environments))),
         window_ns=window_s * 10**9,
         roots=_texts(said, "roots", ()),
         keep=_texts(said, "keep", ()),
         costs=_costs(said.get("costs", {})),
     )
-    if not policy.environments:
+    if not environments:
         raise ValueError("environments is empty: then nothing would count as production")
     roots_of(policy)
     for text in policy.keep:

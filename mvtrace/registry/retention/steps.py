@@ -15,7 +15,7 @@ from mvtrace.components.content import pin_content
 from mvtrace.errors import ConfigurationError
 from mvtrace.otlp import LogEvent
 from mvtrace.registry.errors import ArtifactKeptError
-from mvtrace.registry.retention.places import proves
+from mvtrace.registry.retention.places import files_of, proves
 from mvtrace.registry.retention.planning import plan
 from mvtrace.registry.retention.tombstones import (
     COLLECT,
@@ -81,13 +81,14 @@ def _begun(wanted: Wanted, known: Known, state: Tombstone | None, now: int) -> A
     _check_kept(verdict)
     if state is not None and state.action == COLLECT:
         return Answer(state, is_stored=True)
+    reference = _reference(wanted.listing, said.artifact)
     step = replace(
         said,
-        size=verdict.place.bytes,
+        size=sum(one.bytes for one in files_of(wanted.listing.encode())),
         rule=verdict.rule,
         reason=said.reason or verdict.why,
         versions=verdict.versions,
-        listing=_reference(wanted.listing, said.artifact),
+        listing=reference,
     )
     return Answer(step, is_stored=False)
 

@@ -23,6 +23,7 @@ import orjson
 from mvtrace.digest import canonical_bytes
 from mvtrace.otlp import LogEvent
 from mvtrace.registry.deployments import time_text
+from mvtrace.registry.retention.uris import Where
 from mvtrace.semconv import EVENT_RETENTION
 
 COLLECT: Final = "collect"
@@ -174,6 +175,20 @@ def latest(tombstones: Iterable[Tombstone]) -> dict[tuple[str, str], Tombstone]:
         if one.key not in found or found[one.key].came < one.came:
             found[one.key] = one
     return found
+
+
+def latest_places(tombstones: Iterable[Tombstone]) -> dict[tuple[str, str], Tombstone]:
+    """Return the last step of each place, however its URI was spelled; see :func:`place_of`."""
+    steps = sorted(latest(tombstones).values(), key=lambda one: one.came)
+    return {place_of(one.artifact, one.uri): one for one in steps}
+
+
+def place_of(artifact: str, uri: str) -> tuple[str, str]:
+    """Return artifact and place, by which two spellings of one place are one."""
+    try:
+        return artifact, str(Where.parse(uri))
+    except ValueError:
+        return artifact, uri
 
 
 def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001 (reads as a sentence)

@@ -11,11 +11,17 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, Self
 from urllib.parse import unquote
 
-SCHEMES: Final = ("file", "memory", "s3", "gs", "gcs", "abfs", "abfss", "az")
-"""What is ever collected from."""
-SAME: Final = {"gcs": "gs"}
+SAME: Final = {
+    **dict.fromkeys(("gcs",), "gs"),
+    **dict.fromkeys(("s3a", "s3n"), "s3"),
+    **dict.fromkeys(("az", "abfss", "wasb", "wasbs"), "abfs"),
+}
 """Names of one scheme."""
+SCHEMES: Final = ("file", "memory", "s3", "gs", "abfs", *SAME)
+"""What is ever collected from."""
 _URI: Final = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL | re.IGNORECASE)
+_ACCOUNT: Final = re.compile(r"^([^/@]+)@[^/]*")
+"""Azure's ``container@account``: the account is the driver's to know, and no other place."""
 _MAX_URI: Final = 4_096
 _LOCAL_HOSTS: Final = ("", "localhost")
 
@@ -47,6 +53,8 @@ class Where(NamedTuple):
             raise ValueError(f"nothing is collected from {scheme}://")
         if scheme == "file" and found:
             rest = _local_path(rest)
+        if scheme == "abfs":
+            rest = _ACCOUNT.sub(r"\1", rest)
         return cls(scheme, _checked(scheme, rest))
 
     def ancestors(self) -> Iterator[Where]:
@@ -55,6 +63,10 @@ class Where(NamedTuple):
         while (cut := path.rfind("/")) > 0:
             path = path[:cut]
             yield Where(self.scheme, path)
+
+    def overlaps(self, other: Where) -> bool:
+        """Whether one of both is the other, or lies within it."""
+        return self == other or self.is_below(other) or other.is_below(self)
 
     def is_below(self, root: Where) -> bool:
         """Whether it lies within *root*, and is not *root* itself."""

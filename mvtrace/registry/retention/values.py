@@ -25,6 +25,7 @@ WINDOW: Final = "window"
 OVERLAP: Final = "overlap"
 OUTSIDE: Final = "outside"
 UNFIT: Final = "unfit"
+UNKNOWN: Final = "unknown"
 EXPIRED: Final = "expired"
 UNFINISHED: Final = "unfinished"
 RULES: Final[Mapping[str, str]] = {
@@ -36,6 +37,7 @@ RULES: Final[Mapping[str, str]] = {
     OVERLAP: "lies within, around or where something kept lies",
     OUTSIDE: "lies under no root of the policy",
     UNFIT: "its URI is none that is ever collected",
+    UNKNOWN: "no registered version ever needed it",
     EXPIRED: "of an experiment that was last used before the window",
     UNFINISHED: "its collection was begun and did not end",
 }
@@ -49,7 +51,8 @@ class Policy:
     """What is to be kept, and where anything may be collected at all."""
 
     environments: tuple[str, ...] = ("prod", "production")
-    """Whatever ever served one of these is kept, and what it was made from."""
+    """Whatever ever served one of these is kept, and what it was made from; a policy that is read
+    always has the default ones."""
     window_ns: int = 90 * DAY_NS
     """How long after its last use something experimental is kept."""
     roots: tuple[str, ...] = ()

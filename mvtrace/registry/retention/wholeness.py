@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from mvtrace.registry.retention.tombstones import COLLECTED, Tombstone, latest
+from mvtrace.registry.retention.tombstones import COLLECTED, Tombstone, latest_places, place_of
 from mvtrace.registry.retention.uris import Where
 from mvtrace.registry.retention.values import Known, Place
 
@@ -60,10 +60,10 @@ class Artifact(NamedTuple):
 
 def artifacts_of(known: Known) -> list[Artifact]:
     """Return the artifacts of the one version that *known* was read for, by digest."""
-    states = latest(known.tombstones)
+    states = latest_places(known.tombstones)
     found: dict[str, list[Kept]] = {}
     for place in sorted(set(known.places)):
-        stone = states.get((place.artifact, place.uri))
+        stone = states.get(place_of(place.artifact, place.uri))
         is_gone = stone is not None and stone.action == COLLECTED
         found.setdefault(place.artifact, []).append(Kept(place, stone if is_gone else None))
     return [Artifact(digest, tuple(places)) for digest, places in sorted(found.items())]
@@ -80,13 +80,9 @@ def being_collected(known: Known, version: str, begun: Iterable[Tombstone]) -> T
         if step.artifact in artifacts or version in step.versions:
             return step
         where = _where(step.uri)
-        if where is not None and any(_overlap(where, one) for one in places):
+        if where is not None and any(map(where.overlaps, places)):
             return step
     return None
-
-
-def _overlap(one: Where, other: Where) -> bool:
-    return one == other or one.is_below(other) or other.is_below(one)
 
 
 def _where(uri: str) -> Where | None:

@@ -18,6 +18,7 @@ from pyarrow import csv, parquet
 from stored import new_store
 
 from mvtrace.cli.main import run
+from mvtrace.cli.registering import asker
 
 ROWS = [
     {"id": 1, "text": "a b c", "score": 0.5, "day": "2026-08-22"},
@@ -213,6 +214,45 @@ def test_a_step_that_gives_something_else_is_refused(dataset: Ask) -> None:
         f"  out was {before} in an earlier run of the same step on the same inputs: it is not "
         "reproducible."
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "is_registered"), [((), False), (("--code", "made.toml"), True)]
+)
+def test_the_text_of_what_is_no_program_stays_here(
+    dataset: Ask, url: str, options: tuple[str, ...], is_registered: bool
+) -> None:
+    """
+    A file of settings may hold secrets: its digest is stored, its text where --code names it.
+    """
+    text = f"password = 'x{len(options)}'"
+    Path("made.toml").write_text(text)
+
+    command = ("sh", "-c", 'cp "$1" "$2"', "made.toml", "{in}", "{out}")
+    assert dataset(*TRANSFORM, *options, "--", *command).code == 0
+
+    sql = "SELECT count() AS n FROM contents WHERE content = {text:String}"
+    found = asker(url, None)(sql, {"text": text})
+    assert [int(row["n"]) for row in found] == [int(is_registered)]
+
+
+def test_an_entry_that_nobody_can_read_hides_no_other(dataset: Ask, tmp_path: Path) -> None:
+    """
+    It is left out of the list, and counted.
+    """
+    dsn = f"chdb://{tmp_path / 'store'}"
+    sound = '{"kind":"dataset","name":"sound","schema_version":1}'
+    broken = '{"kind":"dataset","schema_version":1,"x":{"$int":"x"}}'
+    with new_store(dsn) as store, store.session() as session:
+        columns = ("project", "kind", "digest", "name", "body")
+        rows = [("default", "dataset", f"sha256:{body}", "", body) for body in (sound, broken)]
+        session.insert("registry_entries", columns, rows)
+
+    told = dataset("list", "--store", dsn)
+    assert "none      sound" in told.out
+    assert told.out.endswith("\nLeft out: 1 row that cannot be read.\n")
+    listed = json.loads(dataset("list", "--store", dsn, "--json").out)
+    assert (len(listed["datasets"]), listed["unreadable"]) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -322,7 +322,8 @@ def test_suites_and_versions(said: Said, url: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_another_now(said: Said, url: str, tmp_path: Path) -> None:
     """
-    A file that changed since it was registered is not compared in place of what was registered.
+    A file that changed since it was registered is not compared in place of what was registered:
+    where nothing else is left, that fails, and no certificate says that nothing was found.
     """
     evals = file_of(tmp_path / "eval.jsonl", [question(90)])
     trains = file_of(tmp_path / "changed.jsonl", [question(91)])
@@ -330,11 +331,15 @@ def test_a_file_that_is_another_now(said: Said, url: str, tmp_path: Path) -> Non
     register([entry], url=url)
     file_of(trains, [question(90)])
 
-    code, out, _ = said(evals, ref, "--strict", "--json")
-
-    assert code == 1
-    [one] = json.loads(out)["not_checked"]
-    assert one["why"] == f"what is at {trains} is another dataset now"
+    assert said(evals, ref, "--json") == (
+        1,
+        "",
+        (
+            f"error: check-failed\n\nNo training data could be compared: {ref} (what is at {trains} "
+            "is another dataset now).\n\n"
+            "hint: Give its files instead: mvtrace leakage EVAL FILE …\n"
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -402,20 +407,21 @@ def test_what_somebody_wrote_by_hand(said: Said, url: str) -> None:
     assert line.endswith("cannot be read")
 
 
+@pytest.mark.parametrize("text", ["corpus", "n" * 300])
 def test_local_looks_nothing_up(
-    said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    said: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     """
-    With --local what is no file is refused.
+    With --local what is no file is refused, also what no file could be called.
     """
     monkeypatch.chdir(tmp_path)
     file_of(tmp_path / "t.jsonl", [question(1)])
 
-    assert said("t.jsonl", "corpus", local=True) == (
+    assert said("t.jsonl", text, local=True) == (
         2,
         "",
         (
-            "error: usage\n\nThere is no file or folder at 'corpus'.\n\n"
+            f"error: usage\n\nThere is no file or folder at '{text}'.\n\n"
             "hint: Without --local a ref or a name is looked up in the registry.\n"
         ),
     )

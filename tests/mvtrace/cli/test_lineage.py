@@ -138,6 +138,22 @@ def test_which_requests_anything_made_from_it_answered(world: World) -> None:
     assert "up" not in found
 
 
+def test_requests_of_a_walk_that_was_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where the walk to the versions ends at its bound, text says so, and never that these are all.
+    """
+    monkeypatch.setattr("mvtrace.cli.lineage.MOST_NODES", 4)
+    none = world.told("lineage", "./raw.jsonl", "--down", "--requests")
+    monkeypatch.setattr("mvtrace.cli.lineage.MOST_NODES", 7)
+    some = world.told("lineage", "./raw.jsonl", "--down", "--requests")
+
+    more = "There may be more: the walk to the versions ended at its bound on nodes.\n"
+    assert none.endswith(f"answered\n  no request of what was reached\n{more}")
+    assert "\n  at least 2 requests, the newest:\n" in some
+    assert "\nthose that were counted:\n" in some
+    assert some.endswith(f"\n{more}")
+
+
 @pytest.mark.parametrize("how", ["version", "slot", "component", "path", "ref", "name"])
 def test_anything_names_it(world: World, how: str) -> None:
     """
@@ -250,6 +266,13 @@ def test_what_would_close_a_cycle_is_told(world: World) -> None:
             2,
             ("error: usage\n\n'nowhere.bin' cannot be read: [Errno 2] No such file or directory: "
             "'nowhere.bin'\n"),
+        ),
+        (
+            ("lineage", "n" * 300),
+            1,
+            (f"error: entry-not-found\n\nNo thing '{'n' * 77}...' is registered.\n\n"
+            "hint: Things are named by kind:digest, the first 8 digits, kind/name of a component, "
+            "a name, a request's id, a deployment's id, or a path.\n"),
         ),
         (
             ("experiment", "add", "nobody", "shop"),

@@ -46,7 +46,7 @@ def test_retention_has_three_commands_and_no_other_option() -> None:
             *("policy", "environments", "window", "roots", "costs", "out", "url", "store"),
             "as_json",
         },
-        "apply": {"file", "reason", "url", "as_json"},
+        "apply": {"file", "reason", "host", "url", "as_json"},
         "restore": {"artifact", "reason", "url", "as_json"},
     }
 
@@ -104,6 +104,15 @@ def test_the_policy_of_the_readme_is_one() -> None:
     assert policy.window_ns == 60 * DAY_NS
     assert policy.roots == ("s3://models/experiments", "file:///srv/checkpoints")
     assert policy.costs == {"s3": 0.023, "file": 0.04}
+
+
+def test_the_default_environments_are_always_kept() -> None:
+    """
+    A policy that names others, or one spelled wrong, makes no former production expendable.
+    """
+    assert policy_text("[retention]\nenvironments = ['live']").environments == (
+        *("prod", "production", "live"),
+    )
 
 
 def a_plan(file: Path) -> None:

@@ -208,6 +208,22 @@ def test_the_same_scores_everywhere_are_no_certainty() -> None:
     assert compare([0.0], [1.0], ["a"]).difference.interval is None
 
 
+@pytest.mark.parametrize("groups", [2, 5, 14, 40, 5_000])
+def test_a_shift_that_all_groups_share_has_the_p_of_the_sign_flip(groups: int) -> None:
+    """
+    Where every group lost as much nothing can be estimated, and yet the shift is no chance: of all
+    signs only two are as far from zero. One group says nothing, and groups that cancel say no.
+    """
+    found = compare([1.0] * 2 * groups, [0.0] * 2 * groups, [n // 2 for n in range(2 * groups)])
+
+    assert (found.difference.difference, found.difference.interval) == (-1.0, None)
+    assert found.difference.p == max(2.0 ** (1 - groups), np.finfo(float).tiny)
+    if groups <= 14:
+        assert found.flip == found.difference.p
+    assert compare([1.0, 1.0], [0.0, 0.0], ["a", "a"]).difference.p is None
+    assert paired_difference([1.0, -1.0, 1.0, -1.0], [0, 0, 1, 1]).p == 1.0
+
+
 def test_pairs_are_needed() -> None:
     """
     Nothing is compared with nothing, and no list with a shorter one.
@@ -259,6 +275,8 @@ def check_alarms(runs: int) -> None:
     for shares, seed in itertools.product((EQUAL, UNEVEN), (1, 2)):
         assert alarms(clustered, suites(runs, shares, 0.2, seed)) <= allowed, shares
         assert alarms(by_example, suites(runs, shares, 0.2, seed)) > allowed, shares
+        is_held = alarms(usual, suites(runs, shares, 0.2, seed)) <= allowed
+        assert is_held == (shares is EQUAL), shares
     found = alarms(
         lambda *pair: sign_flip(pair[0], pair[1].tolist()), suites(runs // 5, EQUAL, 0.2, 3)
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvtrace.digest import ENTRY_DOMAIN, digest_of
-from mvtrace.registry.entries import MAX_ENTRY_BYTES, entry_of, read_entry
+from mvtrace.registry.entries import MAX_ENTRY_BYTES, entry_of, read_entries, read_entry
 from mvtrace.registry.errors import RegistryError
 from mvtrace.registry.refs import KINDS, Ref
 from mvtrace.semconv import ENTRY_DIGEST, ENTRY_KIND, EVENT_ENTRY
@@ -92,3 +92,24 @@ def test_what_is_no_ref_is_refused(text: str) -> None:
     """
     with pytest.raises(ValueError, match="is no ref"):
         Ref.parse(text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[]",
+        '{"kind":"suite"}',
+        '{"kind":"suite","schema_version":1,"x":{"$int":"x"}}',
+        '{"kind":"suite","schema_version":1,"x":' + "[" * 70 + "]" * 70 + "}",
+    ],
+    ids=["list", "version", "integer", "depth"],
+)
+def test_an_entry_that_cannot_be_read_hides_no_other(body: str) -> None:
+    """
+    What an entry says can be read whole or it is none, and of several the others remain.
+    """
+    entry = entry_of("suite", {"name": "billing"})
+
+    with pytest.raises(ValueError):
+        read_entry(body)
+    assert list(read_entries([body, entry.body])) == [entry]

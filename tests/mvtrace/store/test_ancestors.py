@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
-from stored import Filler, new_store
+from stored import MOMENT, Filler, new_store
 from story import SYSTEM
 
+from mvtrace.registry.entries import entry_of
 from mvtrace.registry.lineage.derivations import derivation
 from mvtrace.registry.refs import Ref
 from mvtrace.store import Store
-from mvtrace.store.ancestors import Ancestors
+from mvtrace.store.ancestors import MAX_CERTIFICATES, Ancestors
 from mvtrace.store.memory import Memory
 from mvtrace.store.statements import Statements
 
@@ -66,6 +69,64 @@ def test_what_came_before_is_not_in_it(store: Store) -> None:
     found = Ancestors(Statements(store, "default"), Memory(Statements(store, "default")))
 
     assert parents(found) == {BASE}
+
+
+def test_a_leak_is_among_many_certificates(store: Store) -> None:
+    """
+    Of more certificates than are read those that found something are, and then the newest.
+    """
+    fill = Filler(store)
+    data = f"dataset:{'d' * 64}"
+    record(fill, Ref.parse(data), "dataset")
+    for number in range(MAX_CERTIFICATES + 9):
+        checked = [{"ref": data, "found": int(number == 0)}]
+        said = {"name": f"n{number}", "train": [data], "checked": checked}
+        fill.entry(entry_of("certificate", said), received_at=MOMENT + timedelta(minutes=number))
+
+    found = Ancestors(Statements(store, "default"), Memory(Statements(store, "default")))
+    ancestry = found.of(SYSTEM.version)
+
+    assert ancestry is not None
+    names = [one.name for one in ancestry.certificates]
+    newest = MAX_CERTIFICATES + 8
+    assert names == [*(f"n{newest - n}" for n in range(MAX_CERTIFICATES - 1)), "n0"]
+
+
+def test_a_certificate_of_the_version_itself(store: Store) -> None:
+    """
+    A certificate that was asked about the whole version is read, also where it names no data.
+    """
+    fill = Filler(store)
+    record(fill, Ref("dataset", "d" * 64), "dataset")
+    fill.entry(entry_of("certificate", {"name": "whole", "train": [str(VERSION)]}))
+
+    found = Ancestors(Statements(store, "default"), Memory(Statements(store, "default")))
+    ancestry = found.of(SYSTEM.version)
+
+    assert ancestry is not None
+    assert [one.name for one in ancestry.certificates] == ["whole"]
+
+
+def test_a_certificate_that_nobody_can_read_hides_no_other(store: Store) -> None:
+    """
+    It is passed by, and what another says is told.
+    """
+    fill = Filler(store)
+    data = f"dataset:{'d' * 64}"
+    record(fill, Ref.parse(data), "dataset")
+    sound = entry_of("certificate", {"name": "sound", "train": [data]})
+    fill.entry(sound)
+    broken = {"kind": "certificate", "schema_version": 1, "train": [data], "x": {"$int": "x"}}
+    with store.session() as session:
+        columns = ("project", "kind", "digest", "body")
+        row = ("default", "certificate", f"sha256:{'0' * 64}", json.dumps(broken))
+        session.insert("registry_entries", columns, [row])
+
+    found = Ancestors(Statements(store, "default"), Memory(Statements(store, "default")))
+    ancestry = found.of(SYSTEM.version)
+
+    assert ancestry is not None
+    assert ancestry.certificates == (sound,)
 
 
 def test_nothing_is_walked_twice_for_nothing(store: Store) -> None:

@@ -1,5 +1,6 @@
 -- The examples of one suite as two versions did on them: the mean of all samples of the runs named, how
--- many samples have a score and how many have none. Two clusters of one example contradict.
+-- many samples have a score and how many have none. Two clusters of one example contradict. Entries that
+-- name a run and are none of its pieces are strays.
 SELECT
     example,
     any(cluster) AS grouped,
@@ -18,6 +19,7 @@ FROM
         AND suite = {suite:String}
         AND scorer = {scorer:String}
         AND (run IN {first:Array(String)} OR run IN {second:Array(String)})
+        AND NOT has({strays:Array(String)}, entry)
 )
 GROUP BY example
 ORDER BY example

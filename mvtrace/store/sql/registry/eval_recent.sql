@@ -28,4 +28,4 @@ ORDER BY
     requests DESC,
     deployed DESC,
     version
-LIMIT 10000
+LIMIT {limit:UInt32}

@@ -1,5 +1,6 @@
 -- Runs of evals, the newest first: what each is pinned to, how much of it there is, and whether it is
--- whole. An empty list of versions, and an empty suite, mean any.
+-- whole; where more entries name it than it has pieces, which those are. An empty list of versions, and
+-- an empty suite, mean any.
 SELECT
     composite,
     suite,
@@ -9,6 +10,7 @@ SELECT
     uniqExactIf((entry, example, repeat), value IS NOT NULL) AS scored,
     uniqExact(example) AS examples,
     if(uniqExact(entry) = any(pieces) AND uniqExact(piece) = any(pieces) AND uniqExact(pieces) = 1, 1, 0) AS is_whole,
+    if(uniqExact(entry) > min(pieces), groupUniqArray(2000)(entry), []) AS claims,
     toString(toUnixTimestamp64Nano(min(recorded_at))) AS recorded
 FROM eval_results
 WHERE project = {project:String}
@@ -22,4 +24,4 @@ GROUP BY
 ORDER BY
     min(recorded_at) DESC,
     run
-LIMIT 100000
+LIMIT {limit:UInt32}

@@ -1,5 +1,5 @@
--- Decisions to have some versions serve all requests, the first first.
-SELECT DISTINCT
+-- Of some versions the last decision to have each serve all requests.
+SELECT
     composite,
     lower(hex(event_id)) AS event_id,
     formatDateTime(at, '%Y-%m-%dT%H:%i:%SZ') AS time,
@@ -15,5 +15,5 @@ FROM deployments
 WHERE project = {project:String}
     AND composite IN {versions:Array(String)}
     AND (action = 'promote' OR (action = 'deploy' AND share = 1))
-ORDER BY at, seq, event_id
-LIMIT 10000
+ORDER BY at DESC, seq DESC, event_id DESC
+LIMIT 1 BY composite

@@ -1,4 +1,5 @@
--- Everything of a name, the newest first: entries, versions, and the components of a slot.
+-- Everything of a name, of one kind or (an empty text) of any, the newest first: entries, versions, and
+-- the components of a slot. Of each kind one more than is shown.
 SELECT kind, digest, any(label) AS name, max(received_at) AS newest
 FROM
 (
@@ -16,6 +17,7 @@ FROM
     ARRAY JOIN arrayZip(component_kinds, component_names, component_digests) AS part
     WHERE project = {project:String} AND concat(part.1, '/', part.2) = {name:String}
 )
+WHERE {kind:String} = '' OR kind = {kind:String}
 GROUP BY kind, digest
 ORDER BY newest DESC, kind, digest
-LIMIT 21
+LIMIT 21 BY kind

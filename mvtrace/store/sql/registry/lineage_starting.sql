@@ -1,4 +1,5 @@
--- Everything whose digest starts so: registered, or an end of an edge. One more than is shown.
+-- Everything whose digest starts so, of one kind or (an empty text) of any: registered, or an end of an
+-- edge. Of each kind one more than is shown. An alias hides a column of its name, hence table.column.
 SELECT kind, digest, max(name) AS name
 FROM
 (
@@ -6,7 +7,7 @@ FROM
     FROM composites
     WHERE project = {project:String} AND startsWith(version, {prefix:String})
     UNION ALL
-    SELECT 'component' AS kind, substring(digest, 8) AS digest, toString(kind) AS name
+    SELECT 'component' AS kind, substring(components.digest, 8) AS digest, toString(components.kind) AS name
     FROM components
     WHERE project = {project:String} AND startsWith(components.digest, concat('sha256:', {prefix:String}))
     UNION ALL
@@ -18,7 +19,9 @@ FROM
     UNION ALL
     SELECT 'dataset' AS kind, replaceOne(JSONExtractString(body, 'root'), 'sha256:', '') AS digest, name
     FROM registry_entries
-    WHERE project = {project:String} AND kind = 'dataset' AND startsWith(digest, {prefix:String})
+    WHERE project = {project:String}
+        AND registry_entries.kind = 'dataset'
+        AND startsWith(replaceOne(JSONExtractString(body, 'root'), 'sha256:', ''), {prefix:String})
     UNION ALL
     SELECT splitByChar(':', node)[1] AS kind, splitByChar(':', node)[2] AS digest, '' AS name
     FROM lineage_edges
@@ -26,6 +29,7 @@ FROM
         AND direction IN ('up', 'down')
         AND (startsWith(node, concat('artifact:', {prefix:String})) OR startsWith(node, concat('dataset:', {prefix:String})))
 )
+WHERE {kind:String} = '' OR kind = {kind:String}
 GROUP BY kind, digest
 ORDER BY kind, digest
-LIMIT 21
+LIMIT 21 BY kind

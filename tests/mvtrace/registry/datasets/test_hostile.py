@@ -146,6 +146,24 @@ def test_a_line_without_end_takes_bounded_memory(
     assert refusal(tmp_path / "x.jsonl.gz", gzip.compress(line)) == why
 
 
+def test_what_is_parsed_at_once_has_few_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A short text of very many values is refused before it fills the memory; commas of texts are none.
+    """
+    monkeypatch.setattr(texts, "MOST_VALUES", 1_000)
+    many = b"[" + b"{}," * 999 + b"{}]"
+    why = "it has more than 1,000 values, too many to be read at once."
+
+    assert refusal(tmp_path / "x.json", many) == f"Dataset 'PATH': {why}"
+    assert refusal(tmp_path / "x.jsonl", b'{"a":' + many + b"}") == f"Dataset 'PATH': line 1: {why}"
+    nan = b'{"a":' + many + b',"n":NaN,"i":' + b"1" * 20 + b"}"
+    assert refusal(tmp_path / "y.jsonl", nan) == f"Dataset 'PATH': line 1: {why}"
+    (tmp_path / "z.json").write_bytes(b'[{"a":"' + b',[{\\"' * 2_000 + b'"},{}]')
+    assert hash_dataset(tmp_path / "z.json").rows == 2
+
+
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     What unpacks to far more than packing explains is refused; ordinary repetition is not.

@@ -137,6 +137,20 @@ def test_an_output_that_lay_there_before_is_not_claimed(folder: Path) -> None:
     assert problem == "the step did not write it, so nothing was made."
 
 
+def test_a_link_that_leads_nowhere_is_seen(folder: Path) -> None:
+    """
+    An output folder that holds one was written to, and cannot be read.
+    """
+    begun = begin({"in": folder / "raw.jsonl"}, {"out": folder / "out"})
+    (folder / "out").mkdir()
+    (folder / "out" / "a.jsonl").symlink_to(folder / "gone")
+
+    with pytest.raises(DatasetError) as refused:
+        end(begun, step("x", function_code(end), parameters={}))
+
+    assert refused.value.problem == "it cannot be read: No such file or directory."
+
+
 def refused(act: Callable[[], object]) -> str:
     with pytest.raises(RegistryError) as caught:
         act()
@@ -169,3 +183,30 @@ def test_what_cannot_be_a_step_is_refused(folder: Path) -> None:
     async def later(raw: str, out: str) -> None: ...
 
     assert refused(lambda: wanted(later)) == f"{head}later returns before its work is done."
+
+
+def test_secrets_are_no_part_of_a_step() -> None:
+    """
+    Values are left out that are secret by their names; another one is the same step.
+    """
+
+    def recorded(secret: str) -> Step:
+        command = ["curl", f"--token={secret}", "--api-key", secret, f"DB_PASSWORD={secret}"]
+        return step(
+            "fetch",
+            function_code(end),
+            parameters={
+                "hf_token": secret,
+                "pad_token": "<pad>",
+                "source": {"url": f"https://me:{secret}@host/x", "secret": [secret]},
+            },
+            command=[*command, "--max-tokens=9", "--password", "--all", "--key-column", "id"],
+        )
+
+    said = recorded("s3cr3t").entry.said
+
+    assert recorded("other").ref == recorded("s3cr3t").ref
+    assert "s3cr3t" not in str(said)
+    assert said["command"][5:] == ["--max-tokens=9", "--password", "--all", "--key-column", "id"]
+    assert said["parameters"]["pad_token"] == "<pad>"
+    assert said["parameters"]["source"]["url"] == "https://[secret]@host/x"

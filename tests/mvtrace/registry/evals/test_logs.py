@@ -243,19 +243,28 @@ def test_an_older_archive_is_read_too(tmp_path: Path) -> None:
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     """
-    A member that says it is huge is refused unread, and one that lies about it after as many bytes
-    as it says.
+    A member that says it is huge, or is packed into more than it says it holds, is refused unread;
+    one that lies otherwise after as many bytes as it says.
     """
     huge = b"\0" * (MAX_MEMBER_BYTES // 8)
     packed = archive(tmp_path / "lies.eval", {"header.json": huge}).read_bytes()
     size = struct.pack("<I", len(huge))
     lying = tmp_path / "lying.eval"
-    lying.write_bytes(packed.replace(size, struct.pack("<I", 100)))
+    lying.write_bytes(packed.replace(size, struct.pack("<I", 100_000)))
+    padded = tmp_path / "padded.eval"
+    padded.write_bytes(packed.replace(size, struct.pack("<I", 100)))
+    stored = archive(tmp_path / "one.eval", {"header.json": b"{}     "}, zipfile.ZIP_STORED)
+    longer = tmp_path / "longer.eval"
+    longer.write_bytes(
+        stored.read_bytes().replace(struct.pack("<II", 7, 7), struct.pack("<II", 7, 2))
+    )
     claiming = tmp_path / "claiming.eval"
     claiming.write_bytes(packed.replace(size, struct.pack("<I", MAX_MEMBER_BYTES + 1)))
 
     for path, problem in (
         (lying, "it does not unpack to what it says it is"),
+        (padded, "packed bytes, and 100 unpacked"),
+        (longer, "it has 7 packed bytes, and 2 unpacked"),
         (claiming, f"it has {MAX_MEMBER_BYTES + 1:,} bytes, of {MAX_MEMBER_BYTES:,} at most"),
     ):
         with pytest.raises(LogError, match=problem):

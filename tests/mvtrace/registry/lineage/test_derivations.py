@@ -162,10 +162,17 @@ def test_anything_else_is_a_value_error(value: Any, key: str) -> None:
 
 def test_roles_that_need_not_be_said() -> None:
     """
-    Data is a dataset, what has weights or parts is a base, and all else is data.
+    Data is a dataset, what has weights or parts is a base, and all else is data; but a version that
+    a version was made from came before it, and is no weights that were merged.
     """
     kinds = ("dataset", "artifact", "component", "composite", "experiment", "suite")
 
-    roles = [default_role(Ref(kind, "a" * 64)) for kind in kinds]
+    roles = {
+        child: [default_role(Ref(kind, "a" * 64), Ref(child, "b" * 64)) for kind in kinds]
+        for child in ("artifact", "composite")
+    }
 
-    assert roles == ["dataset", "base", "base", "base", "experiment", "data"]
+    assert roles == {
+        "artifact": ["dataset", "base", "base", "base", "experiment", "data"],
+        "composite": ["dataset", "base", "base", "previous", "experiment", "data"],
+    }

@@ -99,6 +99,18 @@ REFUSED = {
     "password": (PROMPT + "uri = 'https://me:secret@host/x'",
                  ("mvtrace.toml, [prompt.a], uri: it holds a user or a password, "
                  "which would be registered for ever.")),
+    "password of hf": (PROMPT + "uri = 'hf://token@owner/name'",
+                       ("mvtrace.toml, [prompt.a], uri: it holds a user or a password, "
+                       "which would be registered for ever.")),
+    "password within": (PROMPT + "uri = 'simplecache::https://me:secret@host/x'",
+                        ("mvtrace.toml, [prompt.a], uri: it holds a user or a password, "
+                        "which would be registered for ever.")),
+    "query": (PROMPT + "uri = 'https://host/x?X-Amz-Signature=secret'", ("mvtrace.toml, [prompt.a], "
+              "uri: it has a query (?) or a fragment (#), and tokens in these would be registered "
+              "for ever.")),
+    "fragment": (PROMPT + "uri = 'https://host/x#token=secret'", ("mvtrace.toml, [prompt.a], "
+                 "uri: it has a query (?) or a fragment (#), and tokens in these would be "
+                 "registered for ever.")),
     "edge": (PROMPT + "text = 'x'\n[[edges]]\nfrom = 'a/b'",
              "mvtrace.toml, [edges 1], to: it is missing; both ends are needed."),
     "edge key": (PROMPT + "text = 'x'\n[[edges]]\nfrom = 'a/b'\nto = 'a/b'\nwhy = 'x'",
@@ -123,14 +135,25 @@ def test_refusal_names_file_table_and_key(text: str, message: str) -> None:
     assert refused.value.message == message
 
 
-def test_password_is_not_repeated() -> None:
+@pytest.mark.parametrize("uri", ["s3://key:topsecret@bucket/x", "https://host/x?token=topsecret"])
+def test_password_is_not_repeated(uri: str) -> None:
     """
     A secret in a URI is not shown again by the refusal.
     """
     with pytest.raises(SystemFileError) as refused:
-        described(PROMPT + "uri = 's3://key:topsecret@bucket/x'")
+        described(PROMPT + f"uri = '{uri}'")
 
     assert "topsecret" not in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.parametrize("uri", ["hf://owner/name@v1.0", "s3://bucket/mail@home/x", "file:///a@b"])
+def test_a_revision_is_no_password(uri: str) -> None:
+    """
+    An @ behind the authority of a URI says nothing of users.
+    """
+    [part] = described(PROMPT + f"uri = '{uri}'").parts
+
+    assert part.said["uri"] == uri
 
 
 def test_long_and_broken_files_are_refused(tmp_path: Path) -> None:

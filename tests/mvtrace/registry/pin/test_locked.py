@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import mvtrace
-from mvtrace.errors import ConfigurationError
-from mvtrace.registry.errors import LockError, LockMismatchError
+from mvtrace.errors import CompositeError, ConfigurationError
+from mvtrace.registry.errors import LockError, LockMismatchError, SystemFileError
 from mvtrace.registry.pin.description import read_description
-from mvtrace.registry.pin.lockfile import Lock, lock_text
+from mvtrace.registry.pin.lockfile import Lock, lock_text, read_lock
 from mvtrace.registry.pin.resolving import composite_of
 
 TOML = """
@@ -188,6 +188,37 @@ def test_with_warn_the_version_is_that_of_what_is_here(
     [message] = caplog.messages
     assert "2 things differ" in message
     assert message.endswith(f"\nServing is version {found.short}.")
+
+
+UNREADABLE = "mvtrace.toml: it is no TOML: Invalid value (at end of document)."
+TAKEN = "Composite 'bot': two components take the slot prompt/answer: "
+
+
+@pytest.mark.parametrize(("text", "message"), [("name =", UNREADABLE), (TOML, TAKEN)])
+def test_what_makes_no_version_stops_nothing_that_only_warns(
+    folder: Path, caplog: pytest.LogCaptureFixture, text: str, message: str
+) -> None:
+    """
+    A description that cannot be read, or parts that make no version, refuse or warn as any
+    difference does.
+    """
+    (folder / "mvtrace.toml").write_text(text)
+    other = mvtrace.prompt("answer", "Other")
+    given = [mvtrace.router("more", policy={"threshold": 1}, candidates=[other])]
+    lock = folder / "mvtrace.lock"
+
+    with pytest.raises((SystemFileError, CompositeError)) as refused:
+        mvtrace.locked(lock, components=given)
+    found = mvtrace.locked(lock, mode="warn", components=given)
+
+    assert refused.value.message.startswith(message)
+    assert found == read_lock(lock).composite
+    assert caplog.messages == [
+        (
+            f"mvtrace.lock was compared with nothing: {refused.value.message}\n"
+            f"Serving is taken for version {found.short}, which it pins."
+        )
+    ]
 
 
 def test_off_looks_at_nothing(folder: Path) -> None:

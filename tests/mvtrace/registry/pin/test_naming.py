@@ -118,6 +118,7 @@ REFUSED = {
     "SERVICE/ENVIRONMENT.",
     "production@2020-01-01": "'production@2020-01-01' names no version: nothing was deployed there "
     "then; the first was at 2026-08-22T11:02:07Z.",
+    "ä" * 200: f"'{'ä' * 80}' names no version: no version, deployment or request is known by it.",
     f"request:{request_id(3)}": f"'request:{request_id(3)}' names no version: the request is "
     "stored, and nothing says which version served it.",
 }

@@ -28,6 +28,9 @@ TOOLS = [{"name": "search"}]
 VECTORS = {"a": [1.0, 2.0]}
 
 
+WORDS = "\u2028 \x1c \x85"  # signs that end a line for some readers, and none of Python
+\f
+
 def answer(question):
     return question  # the same
     # trailing words
@@ -45,7 +48,7 @@ READY = None
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     """A repository with a module that nobody else has."""
-    (tmp_path / "pinned_module.py").write_text(CODE)
+    (tmp_path / "pinned_module.py").write_text(CODE, "utf-8")
     (tmp_path / "prompt.txt").write_text("Answer {question}")
     (tmp_path / "tools.json").write_text('[{"name": "search"}]')
     (tmp_path / "policy.json").write_text('{"threshold": 0.35}')
@@ -189,6 +192,10 @@ REFUSED = {
     "file": (
         "[prompt.a]\npath = 'nowhere.txt'",
         "mvtrace.toml, [prompt.a], path: there is no file or folder at 'nowhere.txt'.",
+    ),
+    "no name of a file": (
+        f"[prompt.a]\npath = '{'n' * 300}'",
+        f"mvtrace.toml, [prompt.a], path: there is no file or folder at '{'n' * 300}'.",
     ),
     "json": (
         "[tools.a]\npath = 'prompt.txt'",

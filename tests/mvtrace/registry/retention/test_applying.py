@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from retention_book import (
     Book,
+    BookKeeper,
     Killed,
     Moments,
     apply,
@@ -24,6 +25,8 @@ from retention_book import (
 from retention_histories import NOW
 
 from mvtrace.registry.deployments import serving_at
+from mvtrace.registry.retention.applying import Applying
+from mvtrace.registry.retention.places import Storage
 from mvtrace.registry.retention.planning import plan as planned
 from mvtrace.registry.retention.planning import roots_of
 from mvtrace.registry.retention.plans import Plan
@@ -296,18 +299,88 @@ def test_what_cannot_be_removed_is_released() -> None:
     book = book_of(base)
     plan = replace_places(plan_of(book, base), base, "folder")
 
-    def at(number: int) -> None:
-        if [one.action for one in book.known.tombstones] == ["collect"]:
-            raise PermissionError(errno.EACCES, "Permission denied")
+    (outcome,) = apply(plan, book, roots_of(plan.policy), Moments(failing_once(book)))
+
+    assert (outcome.outcome, outcome.why) == ("failed", "Permission denied")
+    assert len(there(base)) == 6
+    assert [one.action for one in book.known.tombstones] == ["collect", "release"]
+    assert book.deploy(version_of(1), "dev") is True
+
+
+def test_what_may_have_been_removed_is_not_released() -> None:
+    """
+    The storage fails and has removed all the same: nothing is deployed of it, and the next run
+    ends what was begun.
+    """
+    base = f"memory://{next(counter)}/models"
+    stock(base)
+    book = book_of(base)
+    plan = replace_places(plan_of(book, base), base, "folder")
+    lost = f"{base.removeprefix('memory:/')}/folder/a.bin"
+    at = failing_once(book, lambda: fsspec.filesystem("memory").rm_file(lost))
 
     (outcome,) = apply(plan, book, roots_of(plan.policy), Moments(at))
 
-    # Refused already on its way back from the registry: the next run ends what was begun.
     assert (outcome.outcome, outcome.why) == ("failed", "Permission denied")
-    assert len(there(base)) == 6
+    assert [one.action for one in book.known.tombstones] == ["collect"]
     assert book.deploy(version_of(1), "dev") is False
     (ended,) = apply(plan, book, roots_of(plan.policy), Moments(nothing))
     assert ended.outcome == "collected"
+
+
+def failing_once(book: Book, first: Callable[[], None] = lambda: None) -> Callable[[int], None]:
+    """Return what has the first removal fail, after it did *first*."""
+    moments: list[int] = []
+
+    def at(number: int) -> None:
+        if [one.action for one in book.known.tombstones] == ["collect"]:
+            moments.append(number)
+            if len(moments) == 2:  # the first is that the collection was stored
+                first()
+                raise PermissionError(errno.EACCES, "Permission denied")
+
+    return at
+
+
+def test_a_host_of_another_name_ends_what_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It is told which host that was; saying so is believed while something of the artifact is left.
+    """
+    base = str(tmp_path / "models")
+    stock(base)
+    book = book_of(base)
+    plan = replace_places(plan_of(book, base), base, "folder")
+    monkeypatch.setattr("socket.gethostname", lambda: "first")
+    with contextlib.suppress(Killed):
+        apply(plan, book, roots_of(plan.policy), Moments(killing_after_collect(book)))
+    monkeypatch.setattr("socket.gethostname", lambda: "second")
+
+    def run_as(host: str) -> tuple[str, str]:
+        storage = Storage(roots_of(plan.policy))
+        keeper = BookKeeper(book, Moments(nothing))
+        (one,) = Applying(plan=plan, keeper=keeper, storage=storage, host=host).run()
+        return one.outcome, one.why
+
+    told = "it was begun on the host first: run it there, or with --host first if this is it"
+    assert run_as("") == ("failed", told)
+    (tmp_path / "models/folder").rename(tmp_path / "away")
+    missing = "nothing of it is here, so nothing shows that this is first: put it back"
+    assert run_as("first") == ("failed", missing)
+    (tmp_path / "away").rename(tmp_path / "models/folder")
+    assert run_as("first") == ("collected", "")
+    assert not (tmp_path / "models/folder").exists()
+
+
+def killing_after_collect(book: Book) -> Callable[[int], None]:
+    """Return what kills as soon as a collection is stored."""
+
+    def at(number: int) -> None:
+        if book.known.tombstones:
+            raise Killed(number)
+
+    return at
 
 
 def replace_places(plan: Plan, base: str, name: str) -> Plan:

@@ -22,7 +22,7 @@ from retention_histories import (
 
 from mvtrace.registry.deployments import serving_at
 from mvtrace.registry.refs import Ref
-from mvtrace.registry.retention.planning import plan
+from mvtrace.registry.retention.planning import never_served, plan
 from mvtrace.registry.retention.tombstones import Came, Tombstone
 from mvtrace.registry.retention.uris import Where
 from mvtrace.registry.retention.values import (
@@ -34,6 +34,7 @@ from mvtrace.registry.retention.values import (
     Verdict,
     Version,
 )
+from mvtrace.registry.retention.wholeness import artifacts_of
 
 OLD = NOW - 90 * DAY_NS
 A, B, C = ARTIFACTS[:3]
@@ -165,14 +166,13 @@ def test_each_rule_is_told() -> None:
     assert rules(known(tombstones=(step("collect", 5),))) == {"/models/a": "unfinished"}
     for uri in ("https://x/a", "models/a", "/models/../a", "file://host/a", "s3://k:p@b/../x"):
         assert rules(known(places=(Place(A, uri, 7, OLD),))) == {uri: "unfit"}
-    kept = Place(B, "/models/a/b", 7, NOW)
-    assert rules(known(places=(Place(A, "/models/a", 7, OLD), kept))) == {
-        "/models/a": "overlap",
-        "/models/a/b": "window",
-    }
+    within = (Place(A, "/models/a", 7, OLD), Place(B, "/models/a/b", 7, OLD))
+    assert rules(known(places=within)) == {"/models/a": "overlap", "/models/a/b": "unknown"}
+    begun = (step("collect", 5),)
+    assert rules(known(tombstones=begun), window_ns=91 * DAY_NS) == {"/models/a": "window"}
     assert set(RULES) == {
         *("running", "production", "parent", "held", "window", "overlap", "outside", "unfit"),
-        *("expired", "unfinished"),
+        *("unknown", "expired", "unfinished"),
     }
 
 
@@ -212,3 +212,55 @@ def test_what_is_gone_is_passed_over_until_it_is_restored() -> None:
     assert rules(known(tombstones=(*gone, step("restored", 7)))) == {"/models/a": "expired"}
     assert rules(known(tombstones=(*gone, back))) == {"/models/a": "window"}
     assert rules(known(tombstones=(*gone[:1], step("release", 6)))) == {"/models/a": "expired"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "going"),
+    [
+        ("az://c/m", "abfs://c/m/x"),
+        ("abfss://c@account.dfs.core.windows.net/m", "az://c/m"),
+        ("wasbs://c@account.blob.core.windows.net/m/x", "abfs://c@other/m"),
+        ("gcs://b/m", "gs://b/m/x"),
+        ("s3a://b/m", "s3://b/m"),
+    ],
+)
+def test_names_of_one_store_are_one(kept: str, going: str) -> None:
+    """
+    What is kept under one scheme or account is not collected under another.
+    """
+    places = (Place(A, going, 7, OLD), Place(B, kept, 7, OLD))
+
+    found = rules(known(places=places), roots=("s3://b", "gs://b", "az://c"))
+
+    assert found == {going: "overlap", kept: "unknown"}
+
+
+def test_what_no_version_needs_is_kept() -> None:
+    """
+    A place alone says nothing of what its bytes are for: whoever may send could name any.
+    """
+    assert rules(known(versions={})) == {"/models/a": "unknown"}
+
+
+def test_a_second_spelling_is_no_second_place() -> None:
+    """
+    Once collected as one, it is gone as the other; put back, it is there as both.
+    """
+    places = (Place(A, "/models/a", 7, OLD), Place(A, "file:///models/%61/", 7, OLD))
+    gone = known(places=places, tombstones=(step("collected", 5),))
+    back = replace(gone, tombstones=(*gone.tombstones, step("restored", 6, uri="file:///models/a")))
+
+    assert rules(gone) == {}
+    assert [one.is_gone for one in artifacts_of(gone)] == [True]
+    assert len(rules(back)) == 2
+    assert [one.is_gone for one in artifacts_of(back)] == [False]
+
+
+def test_an_environment_that_nothing_served_is_told() -> None:
+    """
+    But for the default ones, which are always kept.
+    """
+    prod = deployed(VERSIONS[0], "live", "deploy", OLD, 1)
+    policy = replace(POLICY, environments=("prod", "production", "live", "liev"))
+
+    assert never_served(known(deployments=(prod,)), policy) == ["liev"]
