@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,7 @@ MODULES = {
     "sql-gate": "fuzz_sqlgate",
 }
 INSTRUMENTED = ["mvtrace", "mvtrace_collector"]
+TIME_OPTION = "-max_total_time="
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -67,25 +69,30 @@ def fuzz(name: str, options: list[str]) -> None:
         dictionary.write_text("".join(f'"{escaped(word)}"\n' for word in target.words))
         command = [sys.argv[0], f"-max_len={target.max_length}", "-timeout=60"]
         # A target may change the working directory.
-        command += [one if one.startswith("-") else str(Path(one).resolve()) for one in options]
+        options = [one if one.startswith("-") else str(Path(one).resolve()) for one in options]
+        # What ends itself must not be ended by the fuzzer first.
+        timed = [one for one in options if one.startswith(TIME_OPTION)]
+        command += [one for one in options if not (target.is_native and one in timed)]
         command += ["-rss_limit_mb=4096", "-print_final_stats=1"]
         command += [f"-dict={dictionary}"] if target.words else []
         if not any(Path(option).is_file() for option in options):
             command.append(str(seeds))
         mutator = {"custom_mutator": mutated(target)} if target.splice else {}
-        atheris.Setup(command, written_first(name, target), **mutator)
+        atheris.Setup(command, written_first(name, target, options), **mutator)
         atheris.Fuzz()
 
 
-def written_first(name: str, target: Any) -> Any:
+def written_first(name: str, target: Any, options: list[str]) -> Any:
     """Return the check; where the engine could end the process, the input lies in ``NAME.last``.
 
-    Such a process ends at once after a good run, before anything is closed: the engine's threads do
-    not bear the fuzzer's way of leaving.
+    Such a process ends itself at once after a good run, before anything is closed: the engine's
+    threads do not bear the fuzzer's way of leaving, which hangs or dies of it now and then.
     """
     if not target.is_native:
         return target.check
     last = Path(f"{name}.last").absolute()
+    seconds = [int(one.partition("=")[2]) for one in options if one.startswith(TIME_OPTION)]
+    began, executed = 0.0, 0
     failed: list[bytes] = []
 
     def leave() -> None:
@@ -96,13 +103,19 @@ def written_first(name: str, target: Any) -> Any:
     arm = cache(lambda: atexit.register(leave))
 
     def check(data: bytes) -> None:
+        nonlocal began, executed
         last.write_bytes(data)
         try:
             target.check(data)
         except BaseException:
             failed.append(data)
             raise
+        began = began or time.monotonic()  # the first has started the engine
+        executed += 1
         arm()  # after what the target itself wants done at the end: the last one comes first
+        if seconds and time.monotonic() - began > seconds[0]:
+            print(f"stat::number_of_executed_units: {executed}", file=sys.stderr, flush=True)
+            os._exit(0)
 
     return check
 
