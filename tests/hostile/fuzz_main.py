@@ -71,8 +71,8 @@ def fuzz(name: str, options: list[str]) -> None:
         # A target may change the working directory.
         options = [one if one.startswith("-") else str(Path(one).resolve()) for one in options]
         # What ends itself must not be ended by the fuzzer first.
-        timed = [one for one in options if one.startswith(TIME_OPTION)]
-        command += [one for one in options if not (target.is_native and one in timed)]
+        ends_itself = target.is_native
+        command += [one for one in options if not (ends_itself and one.startswith(TIME_OPTION))]
         command += ["-rss_limit_mb=4096", "-print_final_stats=1"]
         command += [f"-dict={dictionary}"] if target.words else []
         if not any(Path(option).is_file() for option in options):

@@ -36,7 +36,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def told(stderr: str, folder: Path) -> str:
     """What failed, without the fuzzer's progress, and the input that did it."""
     lines = [one for one in stderr.splitlines() if not one.startswith("#")]
-    inputs = [f"{one.name}: {one.read_bytes()!r}" for one in folder.glob("crash-*")]
+    files = [*folder.glob("crash-*"), *folder.glob("*.last")]  # the latter where the engine died
+    inputs = [f"{one.name}: {one.read_bytes()!r}" for one in files]
     return "\n".join((*lines[-60:], *inputs))
 
 
