@@ -27,7 +27,7 @@ import orjson
 
 from mvtrace.registry.deployments import Decision, Deployment, Order, serving_at, serving_before
 from mvtrace.registry.retention.tombstones import COLLECT, Came, Tombstone, latest
-from mvtrace.registry.retention.values import Known, Version
+from mvtrace.registry.retention.values import Known
 from mvtrace.registry.retention.wholeness import being_collected
 from mvtrace.semconv import EVENT_DEPLOYMENT, EVENT_RETENTION
 
@@ -50,12 +50,6 @@ Target = tuple[str, str, str]
 
 Needs = Callable[[str, str], Known]
 """Project and version -> what the registry knows of the version: no versions where nothing."""
-
-
-def needing_nothing(project: str, version: str) -> Known:
-    """Return of any version that it is registered and has no artifacts."""
-    del project
-    return Known(versions={version: Version(frozenset(), 0)})
 
 
 class Sent(NamedTuple):
@@ -123,8 +117,8 @@ class Judged(NamedTuple):
 def judge(
     sent: Iterable[Sent],
     stored: Iterable[Stored],
-    said: Iterable[Said] = (),
-    needs: Needs = needing_nothing,
+    said: Iterable[Said],
+    needs: Needs,
 ) -> Iterator[Judged]:
     """Yield a row for each decision of *sent*, in its order.
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mvtrace.otlp import LogEvent
 from mvtrace.registry.deployments import Action, Decision, event_of, serving_at
+from mvtrace.registry.retention.values import Known
 from mvtrace.store import Store
 from mvtrace.store.deployments import Deployments
 from mvtrace.store.statements import Statements
@@ -202,6 +203,10 @@ steps = st.tuples(
 )
 
 
+def unasked(project: str, version: str) -> Known:
+    raise AssertionError(f"nothing is being collected, and {version} of {project} is looked up")
+
+
 @settings(max_examples=300)
 @given(st.lists(steps, max_size=10), st.data())
 def test_judgement_is_the_same_when_loaded_again(
@@ -225,7 +230,7 @@ def test_judgement_is_the_same_when_loaded_again(
         )
         for number, (version, seconds, expect) in enumerate(history)
     ]
-    first = list(decisions.judge(sent, []))
+    first = list(decisions.judge(sent, [], [], unasked))
     rows = [
         decisions.Stored(
             one.project,
@@ -244,7 +249,7 @@ def test_judgement_is_the_same_when_loaded_again(
     kept = [row for row, holds in zip(rows, is_kept, strict=True) if holds]
     data.draw(st.randoms(use_true_random=False)).shuffle(kept)
 
-    again = list(decisions.judge(sent, kept))
+    again = list(decisions.judge(sent, kept, [], unasked))
 
     taken = {one.event_id for one in first if one.is_new}
     news = {one.event_id for one in again if one.is_new}

@@ -55,8 +55,14 @@ def step(number: int, action: str, *versions: str, **facts: Any) -> Sent:
     return sent(number, "retention", one.to_bytes(), **facts)
 
 
+def needing_nothing(project: str, version: str) -> Known:
+    """Return of any version that it is registered and has no artifacts."""
+    del project
+    return Known(versions={version: Version(frozenset(), 0)})
+
+
 def problems(*decisions: Sent) -> list[str]:
-    return [one.problem for one in judge(decisions, [])]
+    return [one.problem for one in judge(decisions, [], [], needing_nothing)]
 
 
 def test_a_version_is_not_deployed_while_what_it_needs_is_collected() -> None:
@@ -202,14 +208,14 @@ def test_judgement_is_the_same_when_loaded_again(
     Whatever part of the rows was lost, all that is loaded again gets the answers it had.
     """
     came = [of(number, *one) for number, one in enumerate(history)]
-    first = list(judge(came, []))
+    first = list(judge(came, [], [], needing_nothing))
     taken = [one for one in first if not one.problem]
     is_kept = data.draw(st.lists(st.booleans(), min_size=len(taken), max_size=len(taken)))
     kept = [one for one, holds in zip(taken, is_kept, strict=True) if holds]
 
     deployments = [_stored(one) for one in kept if one.name == "mvtrace.deployment"]
     said = [_said(one) for one in kept if one.name == "mvtrace.retention"]
-    again = list(judge(came, deployments, said))
+    again = list(judge(came, deployments, said, needing_nothing))
 
     assert [one.problem for one in again if one.event_id not in {k.event_id for k in kept}] == [
         one.problem for one in first if one.event_id not in {k.event_id for k in kept}
