@@ -1,4 +1,4 @@
-# The collector, and nothing of the embedded engine: it stores in a ClickHouse server.
+# The collector, with what it compares by, and nothing of the embedded engine: it stores in a ClickHouse server.
 # Built from the repository's root: docker build --file deploy/collector.Dockerfile .
 FROM python:3.13-slim AS build
 WORKDIR /src
@@ -7,7 +7,7 @@ COPY mvtrace mvtrace
 COPY collector collector
 COPY schemas schemas
 RUN python -m venv /opt/mvtrace \
-    && /opt/mvtrace/bin/pip install --no-cache-dir '.[collector]'
+    && /opt/mvtrace/bin/pip install --no-cache-dir '.[collector,quality]'
 
 FROM python:3.13-slim
 RUN groupadd --gid 10001 mvtrace \

@@ -1,11 +1,13 @@
 """mvtrace: for one answer of an AI system, exactly which system state gave it."""
 
+from mvtrace.analytics import query
 from mvtrace.capture.answer_cache import cached
 from mvtrace.capture.api import (
     alias,
     annotate,
     cache_origin,
     conversation,
+    current_arm,
     current_request_id,
     flush,
     inject,
@@ -24,8 +26,10 @@ from mvtrace.capture.model_calls import generation
 from mvtrace.capture.pipeline import configure
 from mvtrace.capture.recording import derived
 from mvtrace.capture.retrieval_calls import retrieval
+from mvtrace.capture.rollout import rollout
 from mvtrace.capture.step_calls import routing, tool
 from mvtrace.capture.task import request
+from mvtrace.comparing.calling import compare
 from mvtrace.components import (
     Component,
     CompositeVersion,
@@ -58,9 +62,11 @@ __all__ = [
     "cache_origin",
     "cached",
     "code",
+    "compare",
     "composite",
     "configure",
     "conversation",
+    "current_arm",
     "current_call",
     "current_request_id",
     "custom",
@@ -79,9 +85,11 @@ __all__ = [
     "postprocess",
     "prompt",
     "propagation_headers",
+    "query",
     "request",
     "resume",
     "retrieval",
+    "rollout",
     "router",
     "routing",
     "sampling",

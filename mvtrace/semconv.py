@@ -127,6 +127,8 @@ ERROR_TYPE: Final = "error.type"
 FEATURE_FLAG: Final = "feature_flag"
 """What the attributes of a flag's evaluation begin with."""
 FEATURE_FLAG_EVENT: Final = "feature_flag.evaluation"
+FEATURE_FLAG_KEY: Final = "feature_flag.key"
+FEATURE_FLAG_VARIANT: Final = "feature_flag.result.variant"
 
 # Headers
 REQUEST_ID_HEADER: Final = "x-mvtrace-request-id"

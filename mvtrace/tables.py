@@ -7,7 +7,8 @@ aware datetimes, and NULL is None: absent differs from 0 and from "".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 JsonTexts = Mapping[str, str]
@@ -45,6 +46,9 @@ class RequestRow(NamedTuple):
     composite_version: str | None
     composite_name: str | None
     arm: str | None
+    rollout: str
+    unit: bytes
+    planned_share: float | None
     models_requested: Sequence[str]
     models_served: Sequence[str]
     index_snapshots: Sequence[str]
@@ -366,6 +370,35 @@ class ScoreRow(NamedTuple):
     received_at: datetime
 
 
+class EvaluatedTraceRow(NamedTuple):
+    """Under which id evaluations of a trace were put, and whose they turned out to be."""
+
+    project: str
+    trace_id: bytes
+    request_id: bytes
+    owner: bytes
+    received_at: datetime
+
+
+class ModelPriceRow(NamedTuple):
+    """What a model costs, by one price list."""
+
+    project: str
+    list: str
+    provider: str
+    model: str
+    rank: int
+    valid_from: date
+    second_from: int
+    second_until: int
+    unit: str
+    above: int
+    usd: Decimal
+    per: int
+    priced_as: str
+    received_at: datetime
+
+
 class DriftMinuteRow(NamedTuple):
     """How many requests of one minute met a slot with one value it should not have had."""
 
@@ -459,6 +492,43 @@ class AccessRow(NamedTuple):
     client: str
 
 
+class QualityHourlyRow(NamedTuple):
+    """What the requests of one hour came to: sums by version, arm, metric and bucket."""
+
+    project: str
+    environment: str
+    service: str
+    composite_version: str
+    metric: str
+    rollout: str
+    arm: str
+    hour: datetime
+    phase: str
+    scorer: str
+    bucket: int
+    revision: int
+    requests: int
+    total: float
+    squares: float
+    base: float
+    base_squares: float
+    cross: float
+
+
+class QualityUnitRow(NamedTuple):
+    """In which hour a unit of a rollout was met, or had a bad event, and by which request first."""
+
+    project: str
+    rollout: str
+    environment: str
+    service: str
+    metric: str
+    hour: datetime
+    unit: bytes
+    revision: int
+    request_id: bytes
+
+
 class MigrationRow(NamedTuple):
     """One applied migration."""
 
@@ -478,13 +548,17 @@ TABLES: Final[Mapping[str, type[Any]]] = {
     "drift_minutes": DriftMinuteRow,
     "erasures": ErasureRow,
     "eval_results": EvalResultRow,
+    "evaluated_traces": EvaluatedTraceRow,
     "events": EventRow,
     "governance_events": GovernanceEventRow,
     "ingest_gaps": IngestGapRow,
     "lineage_edges": LineageEdgeRow,
+    "model_prices": ModelPriceRow,
     "payloads": PayloadRow,
     "producer_checks": ProducerCheckRow,
     "producers": ProducerRow,
+    "quality_hourly": QualityHourlyRow,
+    "quality_units": QualityUnitRow,
     "quarantine": QuarantineRow,
     "registry_entries": RegistryEntryRow,
     "request_aliases": RequestAliasRow,
@@ -493,3 +567,26 @@ TABLES: Final[Mapping[str, type[Any]]] = {
     "scores": ScoreRow,
     "spans": SpanRow,
 }
+
+_REQUESTS: Final = frozenset({"requests"})
+
+VIEWS: Final[Mapping[str, frozenset[str]]] = {
+    "change_log": frozenset({"deployments", "drift_episodes", "requests", "scores"}),
+    "deployment_log": frozenset({"deployments"}),
+    "drift_log": frozenset({"drift_episodes"}),
+    "eval_latest": frozenset({"eval_results"}),
+    "index_usage": _REQUESTS,
+    "request_calls": _REQUESTS,
+    "requests_latest": _REQUESTS,
+    "router_choices": _REQUESTS,
+    "score_latest": frozenset({"scores"}),
+    "scored_requests": frozenset({"requests", "scores"}),
+    "verdict_log": frozenset({"governance_events"}),
+    "version_cost_daily": frozenset({"quality_hourly"}),
+    "version_latency_daily": _REQUESTS,
+    "version_parts": frozenset({"composites"}),
+    "version_quality_hourly": frozenset({"quality_hourly"}),
+    "version_share": frozenset({"quality_hourly"}),
+}
+"""View -> the tables whose rows it shows, also through other views; each has a column ``project``.
+Whoever may read all of these may read the view. ``schemas/views.md`` tells what they hold."""

@@ -103,6 +103,26 @@ assert len(reply.headers["x-mvtrace-request-id"]) == 36
     assert run.returncode == 0, run.stderr
 
 
+def test_rollout_of_the_readme_runs(tmp_path: Path) -> None:
+    """
+    The README's canary serves everybody by the stable system until something is decided.
+    """
+    [program] = blocks("py")
+    ask = """
+from starlette.testclient import TestClient
+reply = TestClient(app).get("/ask", headers={"x-user-id": "u-1"})
+assert reply.text == "one sentence", reply.text
+"""
+    environ = {**os.environ, "MVTRACE_SPOOL_DIR": str(tmp_path), "MVTRACE_EXIT_GRACE_S": "0"}
+
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program + ask],
+        env=environ, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize(
     "name", sorted(set(re.findall(r"`(MVTRACE_[A-Z_]+)`", README)) - TEST_ONLY)
 )

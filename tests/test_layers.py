@@ -24,7 +24,9 @@ MAY_IMPORT = {
     "mvtrace/version.py": set(),
     "mvtrace/digest.py": FOUNDATION,
     "mvtrace/plain_values.py": set(),
-    "mvtrace/records.py": FOUNDATION | {"mvtrace.digest", "mvtrace.plain_values"},
+    "mvtrace/record_values.py": {"mvtrace.plain_values"},
+    "mvtrace/records.py": FOUNDATION
+    | {"mvtrace.digest", "mvtrace.plain_values", "mvtrace.record_values"},
     "mvtrace/tables.py": FOUNDATION,
     "mvtrace/otlp.py": VALUES,
     "mvtrace/wire.py": VALUES | {"mvtrace.otlp"},
@@ -34,9 +36,13 @@ MAY_IMPORT = {
     "mvtrace/scores.py": VALUES | {"mvtrace.otlp"},
     "mvtrace/registry": WIRE | {"mvtrace.components", "mvtrace.registry"},
     "mvtrace/transformations.py": WIRE | {"mvtrace.capture.pipeline", "mvtrace.registry"},
+    "mvtrace/analytics.py": FOUNDATION | {"mvtrace.config"},
     "mvtrace/evals.py": WIRE
     | {"mvtrace.capture.pipeline", "mvtrace.components", "mvtrace.registry"},
     "mvtrace/quality": FOUNDATION | {"mvtrace.digest", "mvtrace.quality"},
+    "mvtrace/comparing": WIRE
+    | {"mvtrace.comparing", "mvtrace.quality", "mvtrace.registry", "mvtrace.store"},
+    "mvtrace/reproduce": FOUNDATION | {"mvtrace.reproduce"},
     "mvtrace/components": WIRE | {"mvtrace.components", "mvtrace.resources"},
     "mvtrace/capture": WIRE
     | {"mvtrace.components", "mvtrace.capture", "mvtrace.dialects"}
@@ -46,18 +52,18 @@ MAY_IMPORT = {
     "mvtrace/store": WIRE
     | {"mvtrace.resources", "mvtrace.explain.evidence", "mvtrace.explain.gaps", "mvtrace.store"}
     | {"mvtrace.explain.drift", "mvtrace.explain.ancestry"}
-    | {"mvtrace.registry"},
+    | {"mvtrace.registry", "mvtrace.quality"},
     "mvtrace/integrations": WIRE
     | {"mvtrace.capture", "mvtrace.components", "mvtrace.integrations"},
     "mvtrace/proxy": WIRE | {"mvtrace.capture", "mvtrace.proxy"},
     "mvtrace/cli": WIRE
     | {"mvtrace.capture", "mvtrace.components"}
     | {"mvtrace.cli", "mvtrace.store", "mvtrace.explain", "mvtrace.demo", "mvtrace_collector"}
-    | {"mvtrace.proxy", "mvtrace.quality", "mvtrace.registry"},
+    | {"mvtrace.comparing", "mvtrace.proxy", "mvtrace.quality", "mvtrace.registry"},
     "collector/mvtrace_collector": WIRE
     | {"mvtrace.resources", "mvtrace.store", "mvtrace.explain", "mvtrace_collector"}
-    | {"mvtrace.dialects"}
-    | {"mvtrace.registry"},
+    | {"mvtrace.components", "mvtrace.dialects"}
+    | {"mvtrace.registry", "mvtrace.comparing", "mvtrace.quality"},
 }
 """Package or module -> what it may import from this repository (a prefix allows what is below)."""
 

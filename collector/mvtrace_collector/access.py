@@ -24,6 +24,9 @@ PROJECT_HEADER: Final = "x-mvtrace-project"
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/sql/ping"})
 """Asked by whoever keeps the process running, who has no key; nothing of what is stored is told."""
 
+BASIC_PATHS: Final = frozenset({"/api/v1/compare/flagger"})
+"""Asked by what can carry a key in no header, only in an address: as the password of HTTP Basic."""
+
 _ROUTES: Final[dict[str, tuple[Scope, ...]]] = {
     "/v1/traces": ("ingest",),
     "/v1/logs": ("ingest", "score", "govern", "erase"),
@@ -35,8 +38,11 @@ _ROUTES: Final[dict[str, tuple[Scope, ...]]] = {
     "/api/v1/content": ("read",),
     "/api/v1/drift": ("read",),
     "/api/v1/affected": ("read",),
+    "/api/v1/compare": ("read", "govern"),
+    "/api/v1/compare/flagger": ("read",),
     "/api/v1/erasures": ("erase",),
     "/api/v1/deployments": ("read", "govern"),
+    "/api/v1/rollout": ("ingest", "read", "govern"),
     "/api/v1/deploy": ("govern",),
     "/api/v1/retention": ("govern",),
     "/api/v1/scores": ("score",),

@@ -45,9 +45,16 @@ _PLAIN_FILTERS: Final = frozenset(
         *("since", "until", "limit", "error", "all", "wait", "project", "repair"),
         *("open", "kind", "list"),
         *("service", "environment", "version", "arm", "action", "outcome", "actor"),
+        *("baseline", "canary", "arms", "rollout", "plan", "full", "hook"),
     }
 )
-_OUTCOMES: Final = {401: "unauthenticated", 403: "refused", 404: "not-found", 409: "conflict"}
+_OUTCOMES: Final = {
+    401: "unauthenticated",
+    403: "refused",
+    404: "not-found",
+    409: "conflict",
+    412: "closed",
+}
 
 
 class Entry(NamedTuple):
@@ -258,6 +265,9 @@ _ACTIONS: Final = {
     ("GET", "/api/v1/drift"): Audited("drift"),
     ("GET", "/api/v1/affected"): Audited("affected", by_id=True),
     ("GET", "/api/v1/deployments"): Audited("deployments"),
+    ("GET", "/api/v1/compare"): Audited("compare"),
+    ("POST", "/api/v1/compare"): Audited("govern"),
+    ("POST", "/api/v1/compare/flagger"): Audited("compare"),
     ("GET", "/api/v1/access"): Audited("access"),
     ("GET", "/api/v1/keys"): Audited("keys-list"),
     ("POST", "/api/v1/keys"): Audited("key-create"),
@@ -270,10 +280,11 @@ _OF_A_KEY: Final = re.compile(r"/api/v1/keys/[^/]*/(rotate|revoke)")
 _NO_ACCESS: Final = frozenset(
     {
         *("/healthz", "/readyz", "/metrics", "/sql/ping", "/api/v1/status"),
-        *("/v1/traces", "/v1/logs", "/api/v1/scores"),
+        *("/v1/traces", "/v1/logs", "/api/v1/scores", "/api/v1/rollout"),
     }
 )
-"""How the collector is, and what is sent to it. Every other path is an access, also one that a
+"""How the collector is, what is sent to it, and what each server asks of itself every ten seconds.
+Every other path is an access, also one that a
 later version adds without a word here."""
 
 

@@ -26,12 +26,14 @@ from mvtrace.errors import ConfigurationError, MvtraceError
 from mvtrace_collector import (
     access_log_api,
     api,
+    compare_api,
     drift_api,
     governance_api,
     health,
     keys_api,
     logs,
     payloads_api,
+    rollout_api,
     scores_api,
     server,
     sql_endpoint,
@@ -155,6 +157,8 @@ def _routes(state: CollectorState) -> list[BaseRoute]:
         *access_log_api.routes(state),
         *payloads_api.routes(state),
         *governance_api.routes(state),
+        *rollout_api.routes(state),
+        *compare_api.routes(state),
         *scores_api.routes(state),
         *sql_endpoint.routes(state),
     ]

@@ -17,10 +17,13 @@ from typing import Final, Self, TypeVar
 from mvtrace.errors import ConfigurationError
 from mvtrace.store.dsn import parse_dsn
 from mvtrace_collector.access_log_guard import CLIENT_ADDRESSES, ClientAddress
+from mvtrace_collector.comparisons import SHARE
 from mvtrace_collector.drift_watch import INTERVAL_S
 from mvtrace_collector.inbox import InboxSettings
 from mvtrace_collector.limits import MIB, Limits
 from mvtrace_collector.logs import FORMS, LEVELS, Form
+from mvtrace_collector.quality_watch import INTERVAL_S as QUALITY_INTERVAL_S
+from mvtrace_collector.rollout_watch import INTERVAL_S as ROLLOUT_INTERVAL_S
 from mvtrace_collector.score_rates import ADDRESS_A_MINUTE, KEY_A_MINUTE
 
 DEFAULT_LISTEN: Final = "127.0.0.1:4318"
@@ -78,6 +81,12 @@ class CollectorConfig:
     """Scores a minute under one key that may only score."""
     drift_interval_s: float = INTERVAL_S
     """How often is swept for drift; 0: only when somebody asks."""
+    rollout_interval_s: float = ROLLOUT_INTERVAL_S
+    """How often the canaries that run are looked at for /metrics; 0: never."""
+    quality_interval_s: float = QUALITY_INTERVAL_S
+    """How often the roll-up is brought up to date; 0: only when a gate asks."""
+    compare_share: float = SHARE
+    """Of one processor, that the comparisons of one project's gates may use in the long run."""
     access_client: ClientAddress = "peer"
     """Which address of who asks the access log has."""
     log: Form | None = None
@@ -208,9 +217,10 @@ class CollectorConfig:
         MVTRACE_MAX_BODY_MIB, MVTRACE_MAX_INFLATED_MIB, MVTRACE_MAX_CONTENT_MIB,
         MVTRACE_INBOX_RETENTION_HOURS, MVTRACE_INBOX_RETENTION_MIB, MVTRACE_INBOX_MAX_AGE_HOURS,
         MVTRACE_INBOX_UNSTORED_MIB, MVTRACE_INBOX_FLOOR_MIB, MVTRACE_DRIFT_INTERVAL_S,
+        MVTRACE_QUALITY_INTERVAL_S, MVTRACE_ROLLOUT_INTERVAL_S, MVTRACE_COMPARE_SHARE,
         MVTRACE_LOADER_MEMORY_MIB, MVTRACE_MAX_LAG_SECONDS, MVTRACE_ACCESS_CLIENT,
-        MVTRACE_SCORE_ORIGINS, MVTRACE_SCORE_PER_MINUTE, MVTRACE_SCORE_KEY_PER_MINUTE, MVTRACE_LOG
-        and MVTRACE_LOG_LEVEL.
+        MVTRACE_SCORE_ORIGINS,
+        MVTRACE_SCORE_PER_MINUTE, MVTRACE_SCORE_KEY_PER_MINUTE, MVTRACE_LOG and MVTRACE_LOG_LEVEL.
         """
         env = os.environ if environ is None else environ
         dsn = store or env.get("MVTRACE_STORE")
@@ -246,6 +256,9 @@ class CollectorConfig:
             score_per_minute=_number(env, "MVTRACE_SCORE_PER_MINUTE", ADDRESS_A_MINUTE),
             score_key_per_minute=_number(env, "MVTRACE_SCORE_KEY_PER_MINUTE", KEY_A_MINUTE),
             drift_interval_s=_interval(env, "MVTRACE_DRIFT_INTERVAL_S", INTERVAL_S),
+            quality_interval_s=_interval(env, "MVTRACE_QUALITY_INTERVAL_S", QUALITY_INTERVAL_S),
+            rollout_interval_s=_interval(env, "MVTRACE_ROLLOUT_INTERVAL_S", ROLLOUT_INTERVAL_S),
+            compare_share=_number(env, "MVTRACE_COMPARE_SHARE", SHARE),
             access_client=_one_of(env, "MVTRACE_ACCESS_CLIENT", CLIENT_ADDRESSES) or "peer",
             log=_one_of(env, "MVTRACE_LOG", FORMS),
             log_level=_one_of(env, "MVTRACE_LOG_LEVEL", LEVELS) or "warning",

@@ -53,6 +53,7 @@ RECORD: Final = (
     f"span_id {_TEXT}, conversation_id {_TEXT}, started_at {_TEXT}, ended_at {_TEXT}, "
     f"first_byte_at {_TEXT}, outcome {_TEXT}, status_code {_NUMBER}, error_type {_TEXT}, "
     f"composite_version {_TEXT}, composite_name {_TEXT}, arm {_TEXT}, "
+    f"assignment Tuple(rollout {_TEXT}, unit {_TEXT}, share Nullable(Float64)), "
     f"aliases Array(Tuple(kind {_TEXT}, value {_TEXT})), "
     f"router_decisions Array(Tuple(chosen {_TEXT})), index_snapshots Array(Tuple(digest {_TEXT})), "
     f"calls Array(Tuple(model_requested {_TEXT}, model_served {_TEXT}, finish_reason {_TEXT}, "

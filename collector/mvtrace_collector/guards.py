@@ -6,6 +6,8 @@ name matters on loopback without a key: a web page could point a name of its own
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -92,7 +94,7 @@ class KeyGuard:
         if scope["type"] != "http" or scope["path"] in access.OPEN_PATHS:
             await self._app(scope, receive, send)
             return
-        token = _token(scope)
+        token = _token(scope, is_basic=scope["path"] in access.BASIC_PATHS)
         identity = self._identify(token)
         identified(scope, identity, token)
         if identity is not None and access.is_open_to(scope["path"], identity):
@@ -103,13 +105,26 @@ class KeyGuard:
         await _refused(scope, error)(scope, receive, send)
 
 
-def _token(scope: Scope) -> str | None:
-    """Return the bearer token; empty where there are two, or something else."""
+def _token(scope: Scope, *, is_basic: bool) -> str | None:
+    """Return the bearer token; empty where there are two, or something else.
+
+    Where *is_basic* the password of HTTP Basic is one too, whatever the user is called.
+    """
     given = [value for name, value in scope["headers"] if name == b"authorization"]
     if not given:
         return None
     kind, _, token = given[0].partition(b" ")
+    if len(given) == 1 and kind == b"Basic" and is_basic:
+        return _password(token)
     return token.decode("latin-1") if len(given) == 1 and kind == b"Bearer" else ""
+
+
+def _password(token: bytes) -> str:
+    """Return the password of a Basic token; empty where it is none."""
+    try:
+        return base64.b64decode(token, validate=True).decode("latin-1").partition(":")[2]
+    except binascii.Error:
+        return ""
 
 
 def _refused(scope: Scope, error: IngestError) -> Response:

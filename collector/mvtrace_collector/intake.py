@@ -41,9 +41,10 @@ DECISIONS: Final = frozenset(
 """Events that need a key with the scope ``govern``."""
 SCORES: Final = frozenset({semconv.EVENT_FEEDBACK, semconv.EVENT_EVALUATION})
 """Events that a key with the scope ``score`` may send, and no other one."""
-_SMALL_EVENTS: Final = DECISIONS | {semconv.EVENT_FEEDBACK}
+_SMALL_EVENTS: Final = (DECISIONS - {semconv.EVENT_VERDICT}) | {semconv.EVENT_FEEDBACK}
+"""A verdict is none of them: it carries what it was computed from."""
 _SIZED_EVENTS: Final = (
-    REGISTRY_EVENTS | _SMALL_EVENTS | {semconv.EVENT_PAYLOAD, semconv.EVENT_PAYLOAD_KEY}
+    REGISTRY_EVENTS | DECISIONS | _SMALL_EVENTS | {semconv.EVENT_PAYLOAD, semconv.EVENT_PAYLOAD_KEY}
 )
 OWN_EVENTS: Final = _SIZED_EVENTS | {semconv.EVENT_REQUEST, semconv.EVENT_PRODUCER}
 GEN_AI_PREFIX: Final = "gen_ai."
@@ -60,8 +61,8 @@ REASONS: Final = {
     "event-name": "no event of that name means anything to the store",
     "event-body": "the event's body is not text",
     "payload-key": "the wrapped key, its id or its subject is none",
-    "event-size": f"a registry event is over {REGISTRY_EVENT_BYTES:,} bytes, "
-    f"a decision or a score over {SMALL_EVENT_BYTES:,}",
+    "event-size": f"a registry event or a verdict is over {REGISTRY_EVENT_BYTES:,} bytes, "
+    f"another decision or a score over {SMALL_EVENT_BYTES:,}",
 }
 """The key is the metric's label, the text is for the sender."""
 

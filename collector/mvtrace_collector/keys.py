@@ -20,9 +20,9 @@ from mvtrace.errors import ConfigurationError
 from mvtrace_collector.projects import DEFAULT_PROJECT, PROJECT
 
 Scope = Literal["ingest", "read", "sql", "score", "govern", "erase", "admin"]
-"""ingest: send traces and records. read: explanations and lists. sql: the SQL endpoint. score: send
-scores. govern: send deployments, promotions, retention, verdicts. erase: erase a subject's content.
-admin: keys, the access log, verification, the collector's metrics."""
+"""ingest: send traces and records. read: explanations, lists and comparisons. sql: the SQL
+endpoint. score: send scores. govern: send deployments, promotions, retention, verdicts. erase:
+erase a subject's content. admin: keys, the access log, verification, the collector's metrics."""
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 EVERY_PROJECT: Final = "*"
 STATIC_ID: Final = "static"

@@ -92,6 +92,8 @@ class Loader:
         """Where the store's parts are written down after each load."""
         self.on_stored: Callable[[Sequence[tuple[Any, ...]], Sequence[str]], None] | None = None
         """Told, after a load, the numbers of its records and the producers that spoke in it."""
+        self.on_scored: Callable[[Sequence[tuple[str, int]]], None] | None = None
+        """Told, after a load, of which hours' requests it had scores, by project."""
 
     def run(self, stop: threading.Event) -> None:
         """Load what the inbox has until *stop* is set; errors are logged and tried again."""
@@ -201,6 +203,8 @@ class Loader:
         rows = stage.load(segment)
         if self.on_stored is not None:
             self.on_stored(stage.numbers, stage.spoken)
+        if self.on_scored is not None and stage.scored:
+            self.on_scored(stage.scored)
         return rows
 
     def _load_halves(self, frames: list[Frame], token: str) -> Counter[str]:

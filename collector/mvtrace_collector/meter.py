@@ -23,6 +23,8 @@ ENDPOINTS: Final = {
     "/api/v1/gaps": "gaps",
     "/api/v1/drift": "drift",
     "/api/v1/affected": "affected",
+    "/api/v1/compare": "compare",
+    "/api/v1/compare/flagger": "compare",
     "/api/v1/status": "status",
     "/api/v1/verification": "verification",
 }
@@ -30,7 +32,13 @@ SIGNALS: Final = {"/v1/traces": "traces", "/v1/logs": "logs"}
 _KEPT_OUT: Final = frozenset({401, 403})
 _REFUSED_CODES: Final = frozenset({"164", "452", "497"})
 """ClickHouse's READONLY, SETTING_CONSTRAINT_VIOLATION and ACCESS_DENIED."""
-_OUTCOMES: Final = {401: "unauthenticated", 403: "refused", 404: "not-found", 409: "ambiguous"}
+_OUTCOMES: Final = {
+    401: "unauthenticated",
+    403: "refused",
+    404: "not-found",
+    409: "ambiguous",
+    412: "closed",
+}
 
 
 class ReadMeter:

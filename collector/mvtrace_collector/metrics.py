@@ -132,6 +132,10 @@ class Metrics:
         """Show, at each scrape, what *lag* and *numbers* say then."""
         self.registry.register(_Scrape(lag, numbers))
 
+    def show(self, families: Callable[[], Iterable[Metric]]) -> None:
+        """Show, at each scrape, the *families* there are then."""
+        self.registry.register(_Families(families))
+
     def render(self) -> bytes:
         """Return everything as text."""
         return generate_latest(self.registry)
@@ -170,8 +174,24 @@ class Numbers:
     """Unix time in seconds of the last sweep for drift; 0 before the first."""
     drift_failed: int = 0
     """Minutes that could not be swept."""
+    quality_swept_at: float = 0.0
+    """Unix time in seconds since when the roll-up is up to date; 0 before it first was."""
+    quality_failed: int = 0
+    """Hours that could not be rolled up."""
     unstored_accesses: int = 0
     """Entries of the access log that are durable and not yet rows."""
+
+
+class _Families(Collector):
+    def __init__(self, families: Callable[[], Iterable[Metric]]) -> None:
+        self._families = families
+
+    def describe(self) -> Iterable[Metric]:
+        """Say nothing beforehand, as below."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        yield from self._families()
 
 
 class _Scrape(Collector):
@@ -226,8 +246,12 @@ def _store_metrics(numbers: Numbers) -> Iterator[Metric]:
     yield _by("open_drift_requests", "Requests these affected.", drift, numbers.drift_requests)
     swept_at, failed = numbers.drift_swept_at, numbers.drift_failed
     yield CounterMetricFamily("mvtrace_drift_unswept_minutes", "Minutes not swept.", failed)
+    unmade = numbers.quality_failed
+    yield CounterMetricFamily("mvtrace_quality_unswept_hours", "Hours not rolled up.", unmade)
+    rolled_up_at = numbers.quality_swept_at
     for name, text, value in (
         ("drift_swept_time_seconds", "Unix time of the last sweep for drift.", swept_at),
+        ("quality_swept_time_seconds", "Unix time of the last whole roll-up.", rolled_up_at),
         ("in_flight_bytes", "Bytes of bodies being read or written.", numbers.in_flight_bytes),
         ("access_unstored", "Entries that are durable, not yet rows.", numbers.unstored_accesses),
         ("ready", "1 while every check of /readyz holds.", float(numbers.is_ready)),

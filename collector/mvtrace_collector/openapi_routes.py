@@ -43,9 +43,14 @@ def _object(**properties: Schema) -> Schema:
 
 _EXPORT_ERRORS: Final = (400, 403, 405, 408, 413, 415, 429, 503)
 _READ_ERRORS: Final = (400, 403, 404, 409, 413, 503)
+_COMPARE_ERRORS: Final = (*_READ_ERRORS, 429, 501)
 _PROJECT: Final = (("project", _TEXT),)
 _LIMIT: Final = (("limit", {"type": "integer", "minimum": 1}),)
 _TIMES: Final = (("since", _TEXT), ("until", _TEXT))
+_COMPARED: Final = (
+    *(("baseline", _TEXT), ("canary", _TEXT), ("arms", _TEXT), ("service", _TEXT)),
+    *(("environment", _TEXT), ("rollout", _TEXT), ("plan", _TEXT), ("full", _TEXT)),
+)
 _KEY: Final[Schema] = {
     "type": "object",
     "required": ["scopes", "projects", "label"],
@@ -168,6 +173,30 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         "List deployment events.",
         *(*_TIMES, ("service", _TEXT), ("environment", _TEXT), *_LIMIT),
         told=(),
+    ),
+    ("get", "/api/v1/rollout"): _read(
+        "What is in force for one service: its stable version, and the rollout that runs.",
+        *(("service", _TEXT), ("environment", _TEXT), ("version", _TEXT)),
+        told=("service", "environment", "stable", "rollout", "named"),
+    ),
+    ("get", "/api/v1/compare"): _read(
+        "Compare a canary with what it would replace: promote, hold or revert; keeps nothing.",
+        *_COMPARED,
+        told=("decision", "reason", "sentence"),
+    )._replace(errors=_COMPARE_ERRORS),
+    ("post", "/api/v1/compare"): _read(
+        "The same, and the look is kept where it is the first of its hour or another outcome.",
+        *_COMPARED,
+        told=("decision", "reason", "sentence", "kept"),
+    )._replace(errors=_COMPARE_ERRORS),
+    ("post", "/api/v1/compare/flagger"): _read(
+        "The same as a webhook of Flagger: 200 where the hook passes, 412 where it does not.",
+        *(("hook", _TEXT), *_COMPARED),
+        told=(),
+    )._replace(
+        body=((JSON, _OBJECT),),
+        answers=((200, TEXT, _TEXT), (412, TEXT, _TEXT)),
+        errors=_COMPARE_ERRORS,
     ),
     ("post", "/api/v1/scores"): _written(
         "Take one score, also from a browser with a key that may do nothing else.",

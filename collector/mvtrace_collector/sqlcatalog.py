@@ -3,16 +3,19 @@
 In: ``sql_functions.txt`` and the engine's own lists of functions and tables. Out: a Catalog.
 A table can be read where the project's filter can hold it: MergeTree with a column ``project``.
 Content (``payloads``) cannot: it is given out by request, to whoever asks for it by that name.
+Of views only those of this version can, by whoever can read all tables that they read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from mvtrace.store import Store
+from mvtrace.tables import VIEWS
 
 _COMBINATORS: Final = (
     *("SimpleState", "OrDefault", "OrNull", "Resample", "ArgMin", "ArgMax", "Distinct"),
@@ -27,7 +30,7 @@ _FUNCTIONS_SQL: Final = (
     "SELECT name, alias_to, is_aggregate, case_insensitive FROM system.functions"
 )
 _TABLES_SQL: Final = (
-    "SELECT name, endsWith(engine, 'MergeTree') AND name != 'payloads' AND name IN "
+    "SELECT name, engine, name != 'payloads' AND name IN "
     "(SELECT table FROM system.columns WHERE database = {database:String} AND name = 'project') "
     "FROM system.tables WHERE database = {database:String}"
 )
@@ -56,12 +59,13 @@ class Catalog:
     """Every function of the engine, allowed or not."""
     tables: frozenset[str]
     closed: frozenset[str]
-    """Relations of the database that are not to be read: views, tables without a project."""
+    """Relations of the database that are not to be read: other views, tables without a project."""
     columns: frozenset[str]
 
     def without(self, hidden: frozenset[str]) -> Catalog:
         """Return the catalog with some of its tables closed."""
-        gone = self.tables & hidden
+        over = {name for name in self.tables & VIEWS.keys() if VIEWS[name] & hidden}
+        gone = self.tables & (hidden | over)
         return replace(self, tables=self.tables - gone, closed=self.closed | gone)
 
     def allows_function(self, name: str) -> bool:
@@ -108,7 +112,7 @@ def read_catalog(store: Store) -> Catalog:
     plain = frozenset().union(*listed.values()) - aggregates
     rows = [(str(a), str(b), bool(c), bool(d)) for a, b, c, d in store.query(_FUNCTIONS_SQL).rows]
     database = {"database": store.database}
-    tables = {str(name): bool(open_) for name, open_ in store.query(_TABLES_SQL, database).rows}
+    tables = _opened(store.query(_TABLES_SQL, database).rows)
     return Catalog(
         store.database,
         _names(
@@ -123,6 +127,18 @@ def read_catalog(store: Store) -> Catalog:
         frozenset(name for name, is_open in tables.items() if not is_open),
         frozenset(str(name) for (name,) in store.query(_COLUMNS_SQL, database).rows),
     )
+
+
+def _opened(rows: Iterable[Sequence[Any]]) -> dict[str, bool]:
+    """Return which relations may be read, of rows of name, engine and whether a filter can hold."""
+    engines = {str(name): str(engine) for name, engine, can_hold in rows if can_hold}
+    tables = {name for name, engine in engines.items() if engine.endswith("MergeTree")}
+    views = {
+        name
+        for name, engine in engines.items()
+        if engine == "View" and name in VIEWS and VIEWS[name] <= tables
+    }
+    return {str(name): str(name) in tables | views for name, *_ in rows}
 
 
 def _names(*pairs: tuple[str, bool]) -> Names:

@@ -31,6 +31,7 @@ from mvtrace.semconv import EVENT_DEPLOYMENT
 from mvtrace.store.session import Rows, Session
 from mvtrace_collector import decisions, engine_types
 from mvtrace_collector.dialects import NO_CALLS, Columns, columns_of
+from mvtrace_collector.evaluations import Evaluations
 from mvtrace_collector.failpoints import reach
 from mvtrace_collector.foreign_values import ScopeRow, nested_text, scope_row
 from mvtrace_collector.lineage import Lineage
@@ -156,6 +157,8 @@ class SegmentStage:
         """After a load: which numbers of which producers its records have (records_numbers.sql)."""
         self.spoken: list[str] = []
         """And which producers said something about themselves, in hex digits."""
+        self.scored: list[tuple[str, int]] = []
+        """Of which hours' requests it has scores, by project; hours since 1970."""
         self.retention_days = PAYLOAD_DAYS
         """How long content is kept from the request on."""
         self.digest_key = ""
@@ -192,6 +195,7 @@ class SegmentStage:
         signals = signals_in(segment)
         self._read(segment, signals)
         logs = self._store_own_events() if LOGS in signals else _NO_EVENTS
+        has_records = bool(logs.get("records"))
         reach("loader.between-tables")
         spans = self._one("spans_survey") if TRACES in signals else _NO_SPANS
         content_keys = [key for key in spans["attribute_keys"] if is_content(key)]
@@ -218,6 +222,10 @@ class SegmentStage:
                 self._verify("events", logs["events"])
         if logs["scores"]:
             self._store_scores()  # an evaluation is of the request that its trace has
+        if has_records or (logs["scores"] and logs["events"]):
+            self.scored += Evaluations(self._session, self._database).settle(
+                has_records=has_records, has_events=bool(logs["scores"] and logs["events"])
+            )
 
     def _read(self, segment: Path, signals: Collection[int]) -> None:
         for name in _STAGES:
@@ -348,6 +356,8 @@ class SegmentStage:
         survey = self._one("scores_survey")
         self._insert_by_month("scores", sorted(survey["months"]))
         self._verify("scores", survey["sound"])
+        if survey["sound"]:
+            self.scored = [(str(of), int(hour)) for of, hour in self._query("scores_hours").rows]
         if survey["refused"]:
             self._insert("quarantine_scores")
             self._rows["quarantine"] += survey["refused"]

@@ -23,6 +23,7 @@ from mvtrace.store.store import Store
 from mvtrace_collector import health
 from mvtrace_collector.access import project_of
 from mvtrace_collector.access_log import AccessLog
+from mvtrace_collector.comparisons import Comparisons
 from mvtrace_collector.config import CollectorConfig
 from mvtrace_collector.door import Door
 from mvtrace_collector.drift_watch import DriftWatch
@@ -34,11 +35,15 @@ from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.keyring import Keyring
 from mvtrace_collector.keys import ANYBODY, STATIC, Identity
 from mvtrace_collector.loader import Loader
+from mvtrace_collector.looks import Found, Looker, Wanted
 from mvtrace_collector.metrics import Metrics, Numbers
 from mvtrace_collector.observer import Observer
 from mvtrace_collector.payload_keys import KeyStore
+from mvtrace_collector.quality_watch import QualityWatch
 from mvtrace_collector.receiver import Gate
 from mvtrace_collector.recovery import PartsBook, recover
+from mvtrace_collector.rollout_metrics import families
+from mvtrace_collector.rollout_watch import RolloutWatch
 from mvtrace_collector.score_rates import ScoreRates
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -107,6 +112,20 @@ class CollectorState:
         if self._parts is None:
             raise NotOpenError
         return self._drift
+
+    @property
+    def comparisons(self) -> Comparisons[Wanted, Found]:
+        """Compares versions for gates; a thread of its own."""
+        if self._parts is None:
+            raise NotOpenError
+        return self._comparisons
+
+    @property
+    def quality(self) -> QualityWatch:
+        """Keeps the roll-up; a thread of its own."""
+        if self._parts is None:
+            raise NotOpenError
+        return self._quality
 
     @property
     def is_loading(self) -> bool:
@@ -179,9 +198,12 @@ class CollectorState:
         gate = self._made_gate(inbox, payload_keys, access_log)
         self._gaps = GapWatch(store)
         self._drift = DriftWatch(store, inbox, interval_s=self.config.drift_interval_s)
+        self._quality = QualityWatch(store, inbox, interval_s=self.config.quality_interval_s)
+        self._made_comparisons()
         loader = self._made_loader(store, inbox)
         self._parts = (store, inbox, loader, gate)
         self.metrics.watch(inbox.lag, self._numbers)
+        self.metrics.show(lambda: families(self._rollouts.rollouts, self._comparisons.counts))
         self._keyring, self._payload_keys = keyring, payload_keys
         self._access_log = access_log
         self._start(loader, keyring)
@@ -203,8 +225,25 @@ class CollectorState:
             target=watch.run, args=(self._stop,), name="erasures", daemon=True
         )
         threads = (self._keys_thread, self._erasures_thread, self._thread)
-        for part in (*threads, self._gaps, self._drift, self._observer):
+        for part in (
+            *threads,
+            self._gaps,
+            self._drift,
+            self._quality,
+            self._rollouts,
+            self._observer,
+        ):
             part.start()
+
+    def _made_comparisons(self) -> None:
+        self._looker = Looker(self)
+        self._comparisons = Comparisons(
+            self._looker.look,
+            project_of=lambda wanted: wanted.asked.project,
+            size_of=lambda found: found.size,
+            share=self.config.compare_share,
+        )
+        self._rollouts = RolloutWatch(self, interval_s=self.config.rollout_interval_s)
 
     def _guard_door(self, keyring: Keyring) -> None:
         """Refuse to be open where there were keys; from now on note it once there are."""
@@ -234,6 +273,7 @@ class CollectorState:
     def _made_loader(self, store: Store, inbox: Inbox) -> Loader:
         loader = Loader(store, inbox)
         loader.on_stored = self._stored
+        loader.on_scored = self._quality.scored
         loader.payload_days = self.config.payload_days
         loader.digest_key = self.config.digest_key or ""
         loader.book = PartsBook(store, inbox)
@@ -243,6 +283,7 @@ class CollectorState:
     def _stored(self, numbers: Sequence[tuple[Any, ...]], spoken: Sequence[str]) -> None:
         self._gaps.stored(numbers, spoken)
         self._drift.stored(numbers)
+        self._quality.stored(numbers)
 
     def close(self) -> None:
         """Refuse, let the loader finish what it is at, commit, release; idempotent."""
@@ -256,6 +297,10 @@ class CollectorState:
             self._thread.join(self.config.shutdown_seconds)
         self._gaps.stop()
         self._drift.stop()
+        self._quality.stop()
+        self._comparisons.close()
+        self._rollouts.stop()
+        self._looker.close()
         self._keys_thread.join(self.config.shutdown_seconds)
         self._erasures_thread.join(self.config.shutdown_seconds)
         is_logging = not self.access_log.close(self.config.shutdown_seconds)
@@ -298,5 +343,7 @@ class CollectorState:
             drift_requests=drift.requests,
             drift_swept_at=drift.swept_at,
             drift_failed=drift.failed,
+            quality_swept_at=self._quality.numbers.swept_at,
+            quality_failed=self._quality.numbers.failed,
             unstored_accesses=accesses.accepted_seq - accesses.stored_seq,
         )

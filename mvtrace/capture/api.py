@@ -17,12 +17,14 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 
 from mvtrace.capture import plain
+from mvtrace.capture.arms import Arm
 from mvtrace.capture.context import SCOPE_KEY, Exchange, current_exchange, swap_exchange
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import fail_open
 from mvtrace.capture.outgoing import inject as inject_into
 from mvtrace.capture.outgoing import outgoing_headers
 from mvtrace.capture.pipeline import DEFAULT_FLUSH_S, current_tracing
+from mvtrace.capture.rollout import arm_of
 from mvtrace.components.component import Component
 from mvtrace.errors import MvtraceError
 from mvtrace.scores import USER, Score, event_of
@@ -36,6 +38,17 @@ def current_request_id() -> str | None:
     """Return the id of the request in progress; None outside of one."""
     exchange = current_exchange()
     return None if exchange is None else exchange.request_id
+
+
+@fail_open
+def current_arm() -> Arm | None:
+    """Return which side of a rollout serves the request in progress: run its system.
+
+    None outside of a request, where nothing is recorded, and where there is neither a rollout nor
+    an arm: run the stable system. Within one request the answer stays the same.
+    """
+    exchange = _request()
+    return None if exchange is None else arm_of(exchange)
 
 
 @fail_open
@@ -73,6 +86,8 @@ def subject(name: str) -> None:
     """
     exchange = _request()
     if exchange is not None:
+        if exchange.undecided is not None:
+            exchange.undecided.settle(exchange, name)
         exchange.name_subject(name)
         exchange.amend()
 

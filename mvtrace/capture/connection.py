@@ -53,21 +53,36 @@ class CollectorConnection:
         Raises:
             OSError: there is no answer: unreachable, cut off, or not HTTP.
         """
+        return self._answered("POST", path, body, headers)
+
+    def get(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """Return what is at *path*.
+
+        Raises:
+            OSError: there is no answer: unreachable, cut off, or not HTTP.
+        """
+        return self._answered("GET", path, None, headers)
+
+    def _answered(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         was_reused, self._is_reused = self._is_reused, False
         try:
-            return self._post(path, body, headers)
+            return self._ask(method, path, body, headers)
         except (OSError, _http().HTTPException, ValueError) as error:
             self.close()
             if was_reused and isinstance(error, ConnectionError):
-                return self.post(path, body, headers)
+                return self._answered(method, path, body, headers)
             if isinstance(error, OSError):
                 raise
             raise ConnectionError(f"not an HTTP answer: {error!r}") from error
 
-    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _ask(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer:
         connection = self._connection = self._connection or self._connect()
         full = self._url.path.rstrip("/") + path
-        connection.request("POST", full, body=body, headers={**self._headers, **headers})
+        connection.request(method, full, body=body, headers={**self._headers, **headers})
         response = connection.getresponse()
         data = response.read(MAX_ANSWER_BYTES)
         answer = Answer(

@@ -7,6 +7,7 @@ by value and never by token: a token that crosses a ``yield`` fails in another c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Final, Protocol
 
@@ -33,6 +34,10 @@ class Exchange(Protocol):
     @property
     def arm(self) -> str | None:
         """Which side of a rollout serves the request."""
+
+    @property
+    def flags(self) -> Mapping[str, str] | None:
+        """The same as other tools read it, where it was drawn: on every span."""
 
     def add_span(self, span: FinishedSpan) -> None:
         """Take a span that finished in the request; bounded, what is too much is counted."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from mvtrace.digest import COMPONENT_DOMAIN, canonical_bytes, digest_of
 from mvtrace.otlp import LogEvent
@@ -67,13 +67,28 @@ class Composite(Protocol):
         """The registry events that make it known."""
 
 
+class Chooser(Protocol):
+    """A rollout, as requests know it; nothing it does raises into one."""
+
+    def prepare(self, tracing: Any) -> None:
+        """Find out what is in force, while a server starts."""
+
+    def enter(self, exchange: Any, scope: Any, named: str | None) -> None:
+        """Say which side serves the request that begins."""
+
+    def settle(self, exchange: Any, key: object) -> None:
+        """Draw for *key* where that was left open."""
+
+
 class Declared:
     """The parts of one composite version, by slot and by the model they name."""
 
-    __slots__ = ("_models", "_slots", "composite", "kinds", "name", "version")
+    __slots__ = ("_models", "_slots", "composite", "kinds", "name", "rollout", "version")
 
     def __init__(self, composite: Composite | None) -> None:
         self.composite = composite
+        self.rollout: Chooser | None = None
+        """What decides for each request which version serves it, where there is more than one."""
         self.version = None if composite is None else composite.version
         self.name = None if composite is None else composite.name
         self._slots: dict[tuple[str, str], Pinned] = {}
@@ -109,15 +124,20 @@ _refused: set[str] = set()
 _facts: dict[str, Mapping[str, Any]] = {}
 
 
-def declared_by(composite: Composite | None) -> Declared:
+def declared_by(composite: Composite | Chooser | None) -> Declared:
     """Return the index over *composite*; made once an object.
 
-    What is no composite version declares nothing: that is said once, and requests are recorded.
+    Of a rollout it is that of its stable side, until the rollout has chosen. What is no composite
+    version declares nothing: that is said once, and requests are recorded.
     """
     if composite is None:
         return NOTHING
     known = _remembered.get(id(composite))
     if known is None or known.composite is not composite:
+        chosen = getattr(composite, "declared", None)
+        if isinstance(chosen, Declared):
+            return chosen
+        composite = cast("Composite", composite)
         if not hasattr(composite, "version") or not hasattr(composite, "components"):
             _refuse(f"{composite!r:.80} is a {type(composite).__name__}, not a composite version")
             return NOTHING

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from opentelemetry import context as context_api
@@ -18,8 +19,9 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from mvtrace import semconv
 from mvtrace.capture import plain
+from mvtrace.capture.arms import Side
 from mvtrace.capture.context import Exchange, swap_exchange
-from mvtrace.capture.declared import Declared
+from mvtrace.capture.declared import Chooser, Declared
 from mvtrace.capture.evidence import FINISHED, MAX_AMENDMENTS, STARTED, Evidence
 from mvtrace.capture.guard import BREAKER, fail_open
 from mvtrace.capture.incoming import NOTHING_INCOMING, Caller, Incoming
@@ -31,11 +33,7 @@ from mvtrace.capture.watch import WATCH
 from mvtrace.components.component import Component
 from mvtrace.ids import new_request_id
 from mvtrace.otlp import FinishedSpan
-from mvtrace.records import (
-    Drift,
-    Outcome,
-    RequestRecord,
-)
+from mvtrace.records import Assignment, Drift, Outcome, RequestRecord
 
 MAX_SPANS: Final = 2000
 _SELDOM: Final = (
@@ -45,6 +43,7 @@ _SELDOM: Final = (
     "conversation_id",
     "error_type",
     "arm",
+    "assignment",
     "cache_origin",
     "annotations",
 )
@@ -64,6 +63,12 @@ class RequestExchange(Evidence):
     parent_arm: str | None = None
     conversation_id: str | None = None
     cache_origin: str | None = None
+    assignment: Assignment | None = None
+    flags: Mapping[str, str] | None = None
+    side: Side | None = None
+    """Which of a rollout's systems serves; None where there is no rollout."""
+    undecided: Chooser | None = None
+    """The rollout that draws once it is known for whom."""
     ended_at: int | None = None
     outcome: Outcome | None = None
     error_type: str | None = None
@@ -102,6 +107,23 @@ class RequestExchange(Evidence):
             self.tracing.register(declared.composite)
         self.declared = declared
         self.composite_version = declared.version
+
+    def serve(self, side: Side, assignment: Assignment | None = None) -> None:
+        """Let *side* of a rollout serve the request from here on, by *assignment* if it has one."""
+        declared = self.declared = side.declared
+        self.side = side
+        if declared.composite is not None or self.system is None:
+            self.composite_version = declared.version
+        if assignment is not None:
+            self.assignment, self.arm, self.flags = assignment, side.arm.name, side.flags
+            if self.span.is_recording():
+                self._stamp_late()
+
+    def _stamp_late(self) -> None:
+        """Put on the span what was not known at its start."""
+        late = {semconv.ARM: self.arm, semconv.COMPOSITE_VERSION: self.composite_version}
+        late |= self.flags or {}
+        self.span.set_attributes({name: said for name, said in late.items() if said is not None})
 
     # Entering and leaving
 

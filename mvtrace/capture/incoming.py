@@ -104,15 +104,21 @@ def read_message(headers: Mapping[str, Any] | Iterable[tuple[str, Any]] | None) 
 
     Names are compared without case; a value is text or bytes, what is neither is left out.
     """
+    return read_headers(message_pairs(headers))
+
+
+def message_pairs(
+    headers: Mapping[str, Any] | Iterable[tuple[str, Any]] | None,
+) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a message as an ASGI scope has them: names in lower case, as bytes."""
     if not headers:
-        return NOTHING_INCOMING
+        return []
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    said = (
+    return [
         (name.lower().encode("utf-8", "replace"), _bytes(value))
         for name, value in islice(pairs, MAX_HEADERS)
         if isinstance(name, str) and isinstance(value, (str, bytes))
-    )
-    return read_headers(said)
+    ]
 
 
 def _bytes(value: str | bytes) -> bytes:

@@ -301,3 +301,5 @@ def _stamp(attributes: dict[str, Any], exchange: Exchange) -> None:
         attributes[semconv.COMPOSITE_VERSION] = exchange.composite_version
     if exchange.arm is not None:
         attributes[semconv.ARM] = exchange.arm
+        if exchange.flags is not None:
+            attributes.update(exchange.flags)

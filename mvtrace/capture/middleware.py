@@ -13,7 +13,14 @@ from typing import Final
 
 from mvtrace.capture.asgi import ASGIApp, Message, Receive, Scope, Send
 from mvtrace.capture.context import SCOPE_KEY
-from mvtrace.capture.declared import NOTHING, Composite, Declared, declared_at, declared_by
+from mvtrace.capture.declared import (
+    NOTHING,
+    Chooser,
+    Composite,
+    Declared,
+    declared_at,
+    declared_by,
+)
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import BREAKER, fail_open
 from mvtrace.capture.http import AsgiExchange, HttpExchange
@@ -36,7 +43,8 @@ _REFUSED: Final = object()
 class TraceMiddleware:
     """Record every request: ``app.add_middleware(mvtrace.TraceMiddleware, composite=system)``.
 
-    *composite* is the version that serves, *arm* the side of a rollout; without them the
+    *composite* is the version that serves, or the ``mvtrace.rollout`` that chooses one for each
+    request; *arm* is the side of a rollout where somebody else chooses. Without them the
     environment says (``MVTRACE_COMPOSITE``, ``MVTRACE_ARM``). With *protocol* ``"openai"``
     (``MVTRACE_PROTOCOL``) requests in the OpenAI-compatible protocol are read as they pass: model,
     parameters, tokens, answer's end. Wrap the application from outside to
@@ -47,7 +55,7 @@ class TraceMiddleware:
         self,
         app: ASGIApp,
         *,
-        composite: Composite | None = None,
+        composite: Composite | Chooser | None = None,
         arm: str | None = None,
         protocol: str | None = None,
     ) -> None:
@@ -87,6 +95,8 @@ class TraceMiddleware:
             _ = tracing.observed_system
             if declared is not None and declared.composite is not None:
                 _ = tracing.releases
+            if declared is not None and declared.rollout is not None:
+                declared.rollout.prepare(tracing)
 
     @fail_open
     def _begin(self, scope: Scope, receive: Receive, send: Send) -> AsgiExchange | None:
@@ -99,7 +109,7 @@ class TraceMiddleware:
             skip_request()
             return None
         if isinstance(outer, AsgiExchange) and not outer.is_finished:
-            self._refine(outer)
+            self._refine(outer, scope)
             return None
         tracing = current_tracing()
         if tracing.config.disabled:
@@ -110,15 +120,20 @@ class TraceMiddleware:
         if kind is HttpExchange and OPENAI in {self.protocol, tracing.config.protocol}:
             kind = ServedExchange
         exchange = kind(tracing, declared, scope, receive, send, arm=self.arm or tracing.config.arm)
+        if declared.rollout is not None:
+            declared.rollout.enter(exchange, scope, exchange.arm)
         scope[SCOPE_KEY] = exchange
         WATCH.add(exchange)
         exchange.enter(read_headers(scope.get("headers", ())))
         return exchange
 
-    def _refine(self, outer: RequestExchange) -> None:
+    def _refine(self, outer: RequestExchange, scope: Scope) -> None:
         """Say on the one record of the request what this inner middleware knows better."""
         if self.composite is not None:
-            outer.declare(declared_by(self.composite))
+            declared = declared_by(self.composite)
+            outer.declare(declared)
+            if declared.rollout is not None:
+                declared.rollout.enter(outer, scope, self.arm or outer.arm)
         if self.arm is not None:
             outer.arm = self.arm
 
@@ -140,7 +155,7 @@ def _hand_over() -> None:
 
 
 @fail_open
-def declared_in_force(tracing: Tracing, composite: Composite | None) -> Declared:
+def declared_in_force(tracing: Tracing, composite: Composite | Chooser | None) -> Declared:
     """Return what serves: *composite*, else what the environment names; registered once."""
     if composite is None and tracing.config.composite is not None:
         declared = declared_at(tracing.config.composite)

@@ -230,6 +230,16 @@ class Tracing:
         key = self._key()
         return keyed_digest(key.key, key.key_id, text)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was shut down, or never captured anything."""
+        return self._is_closed
+
+    @property
+    def digest_key_bytes(self) -> bytes:
+        """The key itself, for who digests more than text; it never leaves the process."""
+        return self._key().key
+
     def flush(self, timeout_s: float = DEFAULT_FLUSH_S) -> bool:
         """Deliver what was emitted so far; False if the collector does not have all of it yet.
 

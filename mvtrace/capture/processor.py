@@ -63,6 +63,8 @@ class AttributionProcessor(SpanProcessor):
             stamp[semconv.COMPOSITE_VERSION] = exchange.composite_version
         if exchange.arm is not None:
             stamp[semconv.ARM] = exchange.arm
+            if exchange.flags is not None:
+                stamp.update(exchange.flags)
         span.set_attributes(stamp)
         context = span.get_span_context()
         if context is not None:

@@ -15,10 +15,10 @@ from opentelemetry.trace import SpanKind
 
 from mvtrace.capture import plain
 from mvtrace.capture.context import current_exchange
-from mvtrace.capture.declared import NOTHING, Composite
+from mvtrace.capture.declared import NOTHING, Chooser, Composite
 from mvtrace.capture.exchange import RequestExchange
 from mvtrace.capture.guard import BREAKER, fail_open
-from mvtrace.capture.incoming import Caller, read_message
+from mvtrace.capture.incoming import Caller, message_pairs, read_headers
 from mvtrace.capture.middleware import declared_in_force
 from mvtrace.capture.pipeline import current_tracing, skip_request
 from mvtrace.capture.watch import WATCH
@@ -36,14 +36,16 @@ class TaskRequest:
     def __init__(
         self,
         route: str,
-        composite: Composite | None,
+        composite: Composite | Chooser | None,
         arm: str | None,
         headers: Headers | None,
+        unit: str | bytes | int | None = None,
     ) -> None:
         self._route = route
         self._composite = composite
         self._arm = arm
         self._headers = headers
+        self._unit = unit
         self._exchange: RequestExchange | None = None
 
     @property
@@ -96,27 +98,41 @@ class TaskRequest:
         declared = declared_in_force(tracing, self._composite) or NOTHING
         exchange = RequestExchange(tracing, declared, arm=self._arm or tracing.config.arm)
         exchange.route = plain.text(self._route, plain.MAX_ID, exchange)
+        headers = message_pairs(self._headers)
+        if declared.rollout is not None:
+            self._choose(declared.rollout, exchange, headers)
         outer = current_exchange()
         WATCH.add(exchange)
-        exchange.enter(
-            read_message(self._headers), kind=SpanKind.INTERNAL if outer else self.span_kind
-        )
+        kind = SpanKind.INTERNAL if outer else self.span_kind
+        exchange.enter(read_headers(headers), kind=kind)
         self._exchange = exchange
         if outer is not None:
             exchange.called_by(Caller(outer.request_id, outer.composite_version, outer.arm))
+
+    def _choose(
+        self, rollout: Chooser, exchange: RequestExchange, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        """Let *rollout* choose, for the unit that was named, else as the message's headers say."""
+        if self._unit is None:
+            rollout.enter(exchange, {"type": "task", "headers": headers}, exchange.arm)
+        else:
+            exchange.undecided = rollout
+            rollout.settle(exchange, self._unit)
 
 
 def request(
     route: str,
     *,
-    composite: Composite | None = None,
+    composite: Composite | Chooser | None = None,
     arm: str | None = None,
     headers: Headers | None = None,
+    unit: str | bytes | int | None = None,
 ) -> TaskRequest:
     """Record a piece of work as a request: ``with mvtrace.request(route="queue:jobs") as req``.
 
     *route* names its kind, not the single job. *headers* are those of its message, read as a
     request's: ``traceparent``, ``baggage``, ``x-request-id``; a mapping, or pairs with text or
-    bytes as Kafka's clients and gRPC give them.
+    bytes as Kafka's clients and gRPC give them. *unit* is for whom a rollout draws, where
+    *composite* is one: a customer's number, a user's id; it never leaves the process.
     """
-    return TaskRequest(route, composite, arm, headers)
+    return TaskRequest(route, composite, arm, headers, unit)

@@ -7,6 +7,7 @@ then. Deciding needs a key with the scope govern; the key says who decided.
 from __future__ import annotations
 
 import getpass
+import math
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -18,6 +19,20 @@ from mvtrace.cli.inert import inert, json_text
 from mvtrace.cli.looked import Looked
 from mvtrace.cli.text import table_text
 from mvtrace.cli.words import time_words, version_words
+
+
+class Share(click.FloatRange):
+    """A share of the requests; a NaN, which every comparison lets through, is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number that *value* is."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a valid float.", param, ctx)
+        return number
+
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _COLUMNS: Final = ("at", "action", "service", "environment", "version", "share", "by", "reason")
@@ -47,7 +62,8 @@ _OPTIONS: Final = (
 )
 
 
-def _deciding(command: _Command) -> _Command:
+def deciding(command: _Command) -> _Command:
+    """Give *command* what every decision is said with."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -57,13 +73,13 @@ def _deciding(command: _Command) -> _Command:
 @click.argument("version")
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Share(0, 1, min_open=True),
     default=1.0,
     metavar="SHARE",
     help="Below 1 it is a canary for this share of the requests.",
 )
 @WITHOUT_ARTIFACTS
-@_deciding
+@deciding
 def deploy(*, version: str, share: float, **options: Any) -> None:
     """Have a registered version serve all requests from now on, or a share of them.
 
@@ -71,35 +87,35 @@ def deploy(*, version: str, share: float, **options: Any) -> None:
     3 not stored.
     """
     action = "deploy" if share == 1 else "canary"
-    _decide(action, {"version": version, "share": share}, **options)
+    decide(action, {"version": version, "share": share}, **options)
 
 
 @click.command(epilog="Example: mvtrace promote --service bot --environment prod")
 @click.argument("version", required=False)
 @WITHOUT_ARTIFACTS
-@_deciding
+@deciding
 def promote(*, version: str | None, **options: Any) -> None:
     """Have the canary serve all requests from now on; without VERSION the one that is running."""
-    _decide("promote", {"version": version}, **options)
+    decide("promote", {"version": version}, **options)
 
 
 @click.command(epilog="Example: mvtrace revert --service bot --environment prod --reason 'worse'")
 @click.argument("version", required=False)
-@_deciding
+@deciding
 def revert(*, version: str | None, **options: Any) -> None:
     """End the canary; the stable version serves on."""
-    _decide("revert", {"version": version}, **options)
+    decide("revert", {"version": version}, **options)
 
 
 @click.command(epilog="Example: mvtrace rollback --service bot --environment prod")
 @click.argument("version", required=False)
-@_deciding
+@deciding
 def rollback(*, version: str | None, **options: Any) -> None:
     """Have an earlier version serve all requests again; without VERSION the one before this.
 
     It says which of the version's artifacts no longer exist.
     """
-    _decide("rollback", {"version": version}, **options)
+    decide("rollback", {"version": version}, **options)
 
 
 @click.command(epilog="Example: mvtrace deployments --at 2026-08-22T11:00 --service bot")
@@ -133,9 +149,10 @@ def deployments_words(found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + table_text(_COLUMNS, [*map(_row, found["deployments"])])
 
 
-def _decide(
+def decide(
     action: str, said: Mapping[str, Any], *, url: str | None, as_json: bool, **options: Any
 ) -> None:
+    """Have a collector take a decision, and say what it has stored."""
     wanted = {**said, **options, "action": action, "evidence": list(options["evidence"])}
     project = os.environ.get("MVTRACE_PROJECT") or None
     done = sources.collector_at(url).post(

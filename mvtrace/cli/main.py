@@ -17,6 +17,8 @@ import click
 
 from mvtrace.cli import listing, operations, sources
 from mvtrace.cli.access import access
+from mvtrace.cli.canary import canary
+from mvtrace.cli.compare import compare
 from mvtrace.cli.datasets import dataset
 from mvtrace.cli.deploy import deploy, deployments, promote, revert, rollback
 from mvtrace.cli.diff import diff
@@ -30,12 +32,14 @@ from mvtrace.cli.leakage import leakage
 from mvtrace.cli.lineage import lineage
 from mvtrace.cli.log import log
 from mvtrace.cli.pin import pin
+from mvtrace.cli.plans import plan_
 from mvtrace.cli.proxy import proxy
 from mvtrace.cli.retention import retention
 from mvtrace.cli.sbom import sbom
 from mvtrace.cli.scores import scores
 from mvtrace.cli.show import show
 from mvtrace.cli.text import error_text
+from mvtrace.cli.verdicts import verdicts
 from mvtrace.errors import MvtraceError
 from mvtrace.version import __version__
 
@@ -306,6 +310,7 @@ cli.add_command(keys)
 cli.add_command(access)
 for _decision in (deploy, promote, revert, rollback, deployments):
     cli.add_command(_decision)
+cli.add_command(canary)
 cli.add_command(drift)
 cli.add_command(affected)
 cli.add_command(scores)
@@ -320,6 +325,8 @@ cli.add_command(dataset)
 for _of_versions in (pin, show, log, diff):
     cli.add_command(_of_versions)
 cli.add_command(experiment)
+for _of_comparisons in (compare, plan_, verdicts):
+    cli.add_command(_of_comparisons)
 cli.add_command(retention)
 
 

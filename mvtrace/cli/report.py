@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from mvtrace.cli.inert import inert
 from mvtrace.cli.words import (
+    SHORT,
     digest_words,
     duration_words,
     joined,
@@ -31,6 +32,7 @@ MAX_ROWS: Final = 40
 
 
 MAX_INDENT: Final = 12
+_UNIT_DIGITS: Final = 8
 _IN_TREE: Final = {"parent_request", "parent_missing", "child_requests"}
 """Findings that say what the tree shows."""
 
@@ -122,10 +124,26 @@ def _where(explanation: Json) -> str:
     environment = explanation["environment"]
     return joined(
         joined(service, inert(version or ""), named("in", environment), by=" "),
-        named("arm", explanation["arm"]),
+        _arm(explanation),
         named("conversation", explanation["conversation_id"]),
         by=", ",
     )
+
+
+def _arm(explanation: Json) -> str:
+    """Return which side of a rollout served, and how the request came to it."""
+    arm, said = named("arm", explanation["arm"]), explanation.get("assignment")
+    if not arm or not said:
+        return arm
+    share, unit = said.get("share"), said.get("unit")
+    how = "named" if said["basis"] == "named" else "drawn"
+    who = joined(said.get("unit_kind") or "unit", unit[:_UNIT_DIGITS], by=" ") if unit else ""
+    parts = (
+        f"{how} for {inert(who)}" if who else how,
+        "" if share is None else f"share {number_words(share)}",
+        f"rollout {inert(said['rollout'][:SHORT])}",
+    )
+    return f"{arm} ({joined(*parts, by=', ')})"
 
 
 def _served(explanation: Json) -> Section:
@@ -321,8 +339,9 @@ def _scores(explanation: Json) -> Iterator[Section]:
             number_words(score["value"]),
             inert(score["label"] or ""),
             inert(score["scorer"] if not score["is_declared"] else digest_words(score["scorer"])),
-            _delay_words(score["delay_ms"]),
+            delay_words(score["delay_ms"]),
             f"revision {score['revisions']}" if score["revisions"] > 1 else "",
+            _eval_words(score),
         ]
         for score in explanation["scores"]
     ]
@@ -330,7 +349,15 @@ def _scores(explanation: Json) -> Iterator[Section]:
         yield Section("scored", _limited(rows))
 
 
-def _delay_words(delay_ms: int) -> str:
+def _eval_words(score: Json) -> str:
+    """Return which example of which suite a result of an eval is of."""
+    if "suite" not in score:
+        return ""
+    return f"suite {version_words(score['suite'])} example {inert(score['example'])}"
+
+
+def delay_words(delay_ms: int) -> str:
+    """Return how long after (or before) its request a score was given."""
     size = abs(delay_ms)
     words = f"{size // _DAY_MS} days" if size >= 2 * _DAY_MS else duration_words(size * 1_000_000)
     return f"{words} {'later' if delay_ms >= 0 else 'earlier'}"

@@ -1,4 +1,4 @@
-"""``mvtrace scores import``: scores of a file, one JSON object a line, into a collector.
+"""``mvtrace scores``: its group, and ``import``: scores of a file, one JSON object a line.
 
 In: lines with request_id, name, value or label, perhaps source, scorer, at. Out: what is wrong with
 each line that is none, and otherwise the scores, in batches that a second try does not repeat.
@@ -21,6 +21,7 @@ from mvtrace.cli import listing
 from mvtrace.cli.errors import CommandLineError
 from mvtrace.cli.inert import inert, json_text
 from mvtrace.cli.remote import Collector
+from mvtrace.cli.score_lists import list_, pending
 from mvtrace.cli.sources import collector_at
 from mvtrace.cli.words import plural
 from mvtrace.errors import CheckFailedError, UnavailableError
@@ -39,7 +40,7 @@ URL = click.option("--url", metavar="URL", help="A collector (MVTRACE_URL, else 
 
 @click.group(epilog="Example: mvtrace scores import thumbs.jsonl --dry-run")
 def scores() -> None:
-    """Bring scores of requests in."""
+    """Bring scores of requests in, list them, and see which wait for their request."""
 
 
 @scores.command("import", epilog="Example: mvtrace scores import thumbs.jsonl --dry-run")
@@ -139,3 +140,7 @@ def _accepted(
             f"{inert(refused.get('errorMessage', ''))}"
         )
     return len(batch)
+
+
+for _command in (list_, pending):
+    scores.add_command(_command)

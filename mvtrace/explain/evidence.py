@@ -188,6 +188,8 @@ class StoredScore:
     """Unix nanoseconds."""
     revisions: int = 1
     """How often it was given."""
+    of_eval: Mapping[str, str] | None = None
+    """Of a result of an eval: the digests of its *suite* and *run*, and its *example*."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,6 +107,7 @@ def _from_record(record: RequestRecord) -> dict[str, Any]:
         "route": record.route,
         "path": record.path,
         "arm": record.arm,
+        "assignment": plain(record.assignment) if record.assignment else None,
         "conversation_id": record.conversation_id,
         "aliases": [plain(alias) for alias in record.aliases],
         "request_bytes": record.request_bytes,
@@ -200,6 +201,7 @@ def _score(evidence: Evidence, score: StoredScore) -> Mapping[str, Any]:
         "scored_at": time_text(score.scored_at),
         "delay_ms": score.scored_at // 1_000_000 - began_ms,
         "revisions": score.revisions,
+        **(score.of_eval or {}),
     }
 
 

@@ -20,18 +20,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from mvtrace.quality import families, gates, results
-from mvtrace.quality.cells import RollUp
 from mvtrace.quality.outlook import forecast_of
 from mvtrace.quality.plan import Plan
 from mvtrace.quality.results import Levels, Look, Memory, MetricResult
-from mvtrace.quality.sufficient import Arms, Sufficient, reduce
+from mvtrace.quality.sufficient import Arms, RolledUp, Sufficient, reduce
 from mvtrace.quality.verdict import ASYMPTOTIC, EXACT, HOLD, PROMOTE, REVERT, Past, Verdict
 from mvtrace.quality.wording import sentence_of
 
 _LARGEST: Final = 1e300
 
 
-def compare(plan: Plan, found: RollUp, arms: Arms, *, before: Verdict | None = None) -> Verdict:
+def compare(plan: Plan, found: RolledUp, arms: Arms, *, before: Verdict | None = None) -> Verdict:
     """Return the verdict on a roll-up; see decide."""
     return decide(plan, reduce(plan, found, arms), before=before)
 

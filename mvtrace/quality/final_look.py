@@ -34,8 +34,14 @@ def p_of_events(events: Sequence[EventCount], margin: float) -> tuple[float, flo
     share.
     """
     seen = sum(one.canary for one in events)
-    even, worse = _distribution(events, 1.0), _distribution(events, margin)
-    return min(1.0, float(even[seen:].sum())), min(1.0, float(worse[: seen + 1].sum()))
+    if len(events) == 1:  # no sum of all terms: of a million events they took a second
+        number = events[0].baseline + seen
+        even, worse = (shifted(events[0].share, ratio) for ratio in (1.0, margin))
+        return float(stats.binom.sf(seen - 1, number, even)), float(
+            stats.binom.cdf(seen, number, worse)
+        )
+    equal, more = _distribution(events, 1.0), _distribution(events, margin)
+    return min(1.0, float(equal[seen:].sum())), min(1.0, float(more[: seen + 1].sum()))
 
 
 def _distribution(events: Sequence[EventCount], ratio: float) -> Floats:

@@ -9,6 +9,7 @@ flag stays flagged; a comparison with a broken split is begun anew, not waited o
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -25,6 +26,8 @@ FAIL: Final = "fail"
 UNKNOWN: Final = "unknown"
 UNDECLARED: Final = "undeclared:"
 _LARGEST: Final = 1e300
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_SHOWN: Final = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +133,18 @@ def _scorers(found: Sufficient) -> list[Gate]:
         Gate(
             name=f"scorer of {name}",
             state=FAIL if len(scorers) > 1 else PASS,
-            said=f"{len(scorers)} scorers scored it: {', '.join(scorers)}"
+            said=f"{len(scorers)} scorers scored it: {', '.join(map(_short, scorers))}"
             if len(scorers) > 1
-            else f"one scorer scored it: {scorers[0]}",
+            else f"one scorer scored it: {_short(scorers[0])}",
         )
         for name, scorers in sorted(found.gates.scorers.items())
         if scorers
     ]
+
+
+def _short(scorer: str) -> str:
+    """Return a digest's first digits; what is none as it is."""
+    return scorer[:_SHOWN] if _DIGEST.fullmatch(scorer) else scorer
 
 
 def _equalities(plan: Plan, found: Sufficient, peaks: Mapping[str, float]) -> list[Gate]:

@@ -1,6 +1,7 @@
 """A plan from a file, TOML or JSON: text in, Plan out, or an error that names place and value.
 
-What a plan leaves unsaid has the defaults of ``plan``. A key that means nothing is refused: a
+What a plan leaves unsaid has the defaults of ``plan``; ``false`` in the place of a limit turns it
+off. A key that means nothing is refused: a
 margin that was misspelt must not become a default.
 """
 
@@ -105,12 +106,18 @@ def _checked(said: Any, kind: Any, prefix: str, *, also: tuple[str, ...] = ()) -
             near = difflib.get_close_matches(key, known, n=1)
             meant = f"; {near[0]!r} is meant" if near else ""
             raise PlanProblem(f"{prefix}{key}", f"no such key{meant}")
-        _check_type(value, str(known[key].type), f"{prefix}{key}")
+        _check_type(_value(value, str(known[key].type)), str(known[key].type), f"{prefix}{key}")
+    said = {key: _value(value, str(known[key].type)) for key, value in said.items()}
     for name, one in known.items():
         needed = one.default is MISSING and one.default_factory is MISSING
         if needed and name not in said and name not in also:
             raise PlanProblem(f"{prefix}{name}", "it is missing")
     return dict(said)
+
+
+def _value(value: Any, wanted: str) -> Any:
+    """Return *value*; ``false`` where there may be none is none, for which TOML has no word."""
+    return None if value is False and wanted.endswith(" | None") else value
 
 
 def _check_type(value: Any, wanted: str, key: str) -> None:

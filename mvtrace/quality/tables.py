@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from mvtrace.quality.events import EventCount
 
 _SUMS = [one.name for one in fields(Cell)]
 _REQUESTS, _TOTAL = _SUMS.index("requests"), _SUMS.index("total")
+_DENSE: Final = 1 << 20
+"""Hours and buckets lie within so many numbers; other clusters' numbers may be any."""
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
@@ -85,7 +88,29 @@ class Table:
         return tuple(EventCount(share, *counts[share]) for share in sorted(counts))
 
 
-def _numbered(both: Sequence[NDArray]) -> tuple[NDArray, list[Places]]:  # type: ignore[type-arg]
+def _numbered(both: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], list[Places]]:
     """Return the values there are, in order, and each arm's places among them."""
+    if all(one.dtype.kind == "U" and one.strides == (0,) and one.size for one in both):
+        # One text so often, as a reader makes it: to compare each would take longer than all else.
+        values, firsts = np.unique([one[0] for one in both], return_inverse=True)
+        return values, [
+            np.broadcast_to(first, one.shape) for first, one in zip(firsts, both, strict=True)
+        ]
+    if all(one.dtype.kind == "i" for one in both) and any(one.size for one in both):
+        lowest = min(int(one.min()) for one in both if one.size)
+        highest = max(int(one.max()) for one in both if one.size)
+        if highest - lowest < _DENSE:
+            return _numbered_densely(both, lowest, highest)
     values, places = np.unique(np.concatenate(both), return_inverse=True)
     return values, [places[: len(both[0])], places[len(both[0]) :]]
+
+
+def _numbered_densely(
+    both: Sequence[NDArray[Any]], lowest: int, highest: int
+) -> tuple[NDArray[Any], list[Places]]:
+    """Do so by a list of all numbers between, which needs no sorting."""
+    is_there = np.zeros(highest - lowest + 1, dtype=bool)
+    for one in both:
+        is_there[one - lowest] = True
+    place_of = np.cumsum(is_there) - 1
+    return np.flatnonzero(is_there) + lowest, [place_of[one - lowest] for one in both]

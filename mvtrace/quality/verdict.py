@@ -8,12 +8,13 @@ Law: ``Verdict.from_dict(verdict.to_dict()) == verdict``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, Final, Self
 
 from mvtrace.digest import canonical_bytes, digest_of
+from mvtrace.quality.figure import Figure, Look, figure_of
 from mvtrace.quality.forecast import Needed
 from mvtrace.quality.gates import Gate
 from mvtrace.quality.page import page_of
@@ -156,9 +157,20 @@ class Verdict:
             sufficient=Sufficient.from_dict(said["sufficient"]),
         )
 
+    def figure(self, before: Sequence[Verdict] = ()) -> Figure:
+        """Return a picture of it; with earlier looks, *before*, also how it came to be.
+
+        Raises:
+            ValueError: a look before follows another plan.
+        """
+        if any(one.plan.digest != self.plan.digest for one in before):
+            raise ValueError("a look before follows another plan")
+        looks = [Look(one.sufficient.arms.until, one.results) for one in (*before, self)]
+        return figure_of(self.plan, self.sentence, looks)
+
     def _repr_html_(self) -> str:
-        """Return it for a notebook."""
-        return page_of(self.sentence, self.gates, self.results)
+        """Return it for a notebook: the sentence, the picture, the table."""
+        return page_of(self.sentence, self.gates, self.results, picture=self.figure().svg)
 
     def to_bytes(self) -> bytes:
         """Return the canonical form."""

@@ -26,6 +26,7 @@ KINDS: Final = (
     "dataset",
     "derivation",
     "experiment",
+    "plan",
     "results",
     "scorer",
     "suite",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import orjson
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error, ProgrammingError
 
 from mvtrace.errors import (
@@ -51,6 +52,7 @@ _NOISE: Final = re.compile(
     r"|\s*\(for url \S*\)\s*$|:?\s*\(in file/uri [^)]*\).*$",
     re.DOTALL,
 )
+_KEY_REFUSED: Final = re.compile(r'HTTP status 40[13]\b.*?"message":("(?:[^"\\]|\\.)*")')
 _REFUSED_CONNECTION: Final = re.compile(r"\[Errno -?\d+\] ([A-Za-z ]+)")
 
 
@@ -75,18 +77,25 @@ def _translation(error: ClickHouseError, dsn: StoreDsn) -> MvtraceError:
 
 
 def unreachable(dsn: StoreDsn, reason: str) -> MvtraceError:
-    """Return the error that says that the store at *dsn* does not answer."""
+    """Return the error that says that the store at *dsn* does not answer.
+
+    A collector that answers that it does not let the key in does answer: asked again it would say
+    the same.
+    """
+    if dsn.kind == "collector" and (refused := _KEY_REFUSED.search(reason)):
+        message = " ".join(str(orjson.loads(refused[1])).split()).rstrip(".")
+        return QueryRefusedError(message, hint="Its key is MVTRACE_API_KEY.")
     if dsn.kind == "collector":
         return CollectorUnreachableError(str(dsn), reason)
     return StoreUnreachableError(str(dsn), reason)
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the engine's own words without their wrapping, in one line and at most 400 signs."""
+    """Return the engine's own words without their wrapping, in one line and at most 1000 signs."""
     text = str(error)
     if "Max retries exceeded" in text and (cause := _REFUSED_CONNECTION.search(text)):
         return cause[1]
     while (shorter := _NOISE.sub("", text)) != text:
         text = shorter
     line = " ".join(text.partition(" In scope ")[0].split()).rstrip(".")
-    return line if len(line) <= 400 else line[:397] + "..."  # noqa: PLR2004 (documented above)
+    return line if len(line) <= 1000 else line[:997] + "..."  # noqa: PLR2004 (documented above)

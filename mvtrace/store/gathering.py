@@ -92,6 +92,7 @@ class Gathering:
         """Return everything stored about *request_id*, or None where nothing is."""
         spans_later = _WORKERS.submit(self._spans, request_id)
         events_later = _WORKERS.submit(self._events, request_id)
+        evals_later = _WORKERS.submit(self._evals, request_id)
         record, children = self._called.with_record(request_id)
         core = Evidence(request_id=request_id, record=record)
         if core.own is None:  # its spans have to tell what else to look for
@@ -125,7 +126,7 @@ class Gathering:
             gaps=gaps_later.result(),
             ancestry=ancestry_later.result(),
             producer_end=self._producer_end(core),
-            scores=self._scores([found.request_id, *found.united_ids]),
+            scores=self._scores([found.request_id, *found.united_ids]) + evals_later.result(),
         )
         if found.changes:
             found = dataclasses.replace(found, first_seen=self._first_seen(found))
@@ -222,6 +223,18 @@ class Gathering:
                 return ()
             raise
         return rows.stored_scores(found.rows)
+
+    def _evals(self, request_id: str) -> tuple[StoredScore, ...]:
+        """Return the results of evals that name the request."""
+        if not self._memory.may_hold("eval_results"):
+            return ()
+        try:
+            found = self._run("request_evals", request_ids=[hexadecimal(request_id)])
+        except StatementFailedError as error:
+            if error.store_code == UNKNOWN_TABLE:
+                return ()
+            raise
+        return rows.eval_scores(found.rows)
 
     def _gaps_near(self, found: Evidence) -> tuple[Gap, ...]:
         record = found.own

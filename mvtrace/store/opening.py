@@ -37,6 +37,8 @@ _ENGINE_FOLDER: Final = "metadata"
 
 SQL_PATH: Final = "/sql"
 """Where a collector answers in ClickHouse's HTTP dialect."""
+PROJECT_HEADER: Final = "x-mvtrace-project"
+"""Which of a key's projects a collector is asked about."""
 
 
 def open_store(
@@ -45,12 +47,13 @@ def open_store(
     owner_url: str | None = None,
     read_only: bool = False,
     api_key: str | None = None,
+    project: str | None = None,
 ) -> Store:
     """Return the store at *dsn*, its connection proven.
 
     *owner_url* is told to whoever finds an embedded store in use; *read_only* makes the engine
     refuse writes, and makes no store where there is none; *api_key* is the bearer token for a
-    collector.
+    collector, and *project* the one of the key's projects that it is asked about.
 
     Raises:
         ConfigurationError: *dsn* is no address of a store.
@@ -64,7 +67,7 @@ def open_store(
         if read_only:
             _check_presence(parsed)
         return _open_embedded(parsed, owner_url=owner_url, settings=settings)
-    options = _collector_options(parsed, api_key) if parsed.kind == "collector" else {}
+    options = _collector_options(parsed, api_key, project) if parsed.kind == "collector" else {}
     store = Store(parsed, _over_http(parsed, options), settings=settings)
     _prove(store)
     return store
@@ -152,12 +155,13 @@ def _without_redirect(
 os.register_at_fork(after_in_child=_straight_pool.cache_clear)
 
 
-def _collector_options(dsn: StoreDsn, api_key: str | None) -> dict[str, Any]:
+def _collector_options(dsn: StoreDsn, api_key: str | None, project: str | None) -> dict[str, Any]:
     if dsn.username:
         raise ConfigurationError(
             "The store DSN", str(dsn), "a collector takes an API key, not a user"
         )
-    return {"proxy_path": SQL_PATH, "access_token": api_key}
+    named = {"headers": {PROJECT_HEADER: project}} if project else {}
+    return {"proxy_path": SQL_PATH, "access_token": api_key, **named}
 
 
 def _connected(dsn: StoreDsn, options: dict[str, Any]) -> Session:

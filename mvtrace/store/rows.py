@@ -27,6 +27,9 @@ from mvtrace.store.request_ids import dashed
 
 Row = Sequence[Any]
 
+EVAL_SOURCE: Final = "eval"
+"""The source of a score that is a result of an eval."""
+
 LISTED: Final = (
     "service",
     "environment",
@@ -168,6 +171,22 @@ def stored_scores(found: Iterable[Row]) -> tuple[StoredScore, ...]:
             revisions=revisions,
         )
         for row, revisions in (latest[key] for key in sorted(latest))
+    )
+
+
+def eval_scores(found: Iterable[Row]) -> tuple[StoredScore, ...]:
+    """Return the rows of ``request_evals.sql`` as scores."""
+    return tuple(
+        StoredScore(
+            name=name,
+            scorer=scorer,
+            source=EVAL_SOURCE,
+            value=value,
+            label=label or None,
+            scored_at=at,
+            of_eval={"suite": suite, "example": example, "run": run},
+        )
+        for name, scorer, value, label, at, suite, example, run in found
     )
 
 

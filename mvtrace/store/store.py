@@ -101,6 +101,14 @@ class Store:
         session.set({**self._settings, **(settings or {})})
         return session
 
+    def bounded(self, settings: Settings) -> Store:
+        """Return the same store for reads under *settings* of their own; closed before this one.
+
+        It has connections of its own, so that its slow reads keep no others waiting.
+        """
+        self._refuse_unusable()
+        return Store(self.dsn, self._connect, settings={**self._settings, **settings})
+
     @contextmanager
     def unrestricted_session(self) -> Iterator[Session]:
         """Give a connection without the store's own settings, for its set-up."""

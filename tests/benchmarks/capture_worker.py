@@ -80,10 +80,27 @@ def mvtrace_middleware() -> App:
     return mvtrace.TraceMiddleware(bare(), composite=system)
 
 
+def mvtrace_rollout() -> App:
+    """The same with a canary for a tenth of the users, each request of another one."""
+    import mvtrace
+
+    app = mvtrace_middleware()
+    stable, canary = (
+        mvtrace.composite("bench", mvtrace.model("m", provider="bench", model_id=name))
+        for name in ("m", "m-2")
+    )
+    users = iter(range(1 << 62))
+    app.composite = mvtrace.rollout(  # type: ignore[attr-defined]
+        stable=stable, canary=canary, share=0.1, key=lambda scope: f"user-{next(users)}"
+    )
+    return app
+
+
 VARIANTS: dict[str, Callable[[], App]] = {
     "bare": bare,
     "wrapper": wrapper,
     "mvtrace": mvtrace_middleware,
+    "mvtrace-rollout": mvtrace_rollout,
     "opentelemetry": lambda: opentelemetry(exclude=False),
     "opentelemetry-tuned": lambda: opentelemetry(exclude=True),
 }

@@ -102,6 +102,26 @@ def test_middleware_beside_opentelemetry(route: str, sink: str) -> None:
     assert set(found) == set(variants)
 
 
+def test_rollout_beside_none(sink: str) -> None:
+    """
+    Prints what drawing for a user, and telling it on record and spans, adds to a request.
+    """
+    rounds = interleaved(
+        "capture_worker.py", ("mvtrace", "mvtrace-rollout"), "/json", "6000", sink=sink
+    )
+
+    for key, words in (("calling_us", "while answering"), ("process_us", "process")):
+        added = [one["mvtrace-rollout"][key] - one["mvtrace"][key] for one in rounds]
+        ratios = [one["mvtrace-rollout"][key] / one["mvtrace"][key] for one in rounds]
+        print(
+            f"\nrollout +{statistics.median(added):4.1f} us {words}, {spread(ratios)} x without",
+            end="",
+        )
+    print()
+
+    assert len(rounds) == ROUNDS
+
+
 def _ratios(rounds: list[Round], name: str) -> list[float]:
     """Return what *name* adds to the bare application beside what we add, round by round."""
     return [

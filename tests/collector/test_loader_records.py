@@ -25,6 +25,7 @@ from mvtrace.ids import format_uuid7, new_request_id
 from mvtrace.otlp import LogEvent, Scope, encode_request, encode_resource, encode_scope_logs
 from mvtrace.records import (
     Alias,
+    Assignment,
     Call,
     Drift,
     IndexSnapshot,
@@ -94,6 +95,7 @@ def test_record_is_stored_byte_for_byte_with_its_columns(store: Store, tmp_path:
         composite_version="c" * 64,
         composite_name="",
         arm="canary",
+        assignment=Assignment(rollout="r", unit="ab" * 15 + "00", unit_kind="user", share=0.05),
         conversation_id="é\x00",
         aliases=(Alias(kind="x-request-id", value="r-1"),),
         router_decisions=(RouterDecision(name="route", chosen="small"),),
@@ -160,6 +162,9 @@ def test_record_is_stored_byte_for_byte_with_its_columns(store: Store, tmp_path:
         "composite_version": "c" * 64,
         "composite_name": "",
         "arm": "canary",
+        "rollout": "r",
+        "unit": bytes.fromhex("ab" * 15 + "00"),
+        "planned_share": 0.05,
         "models_requested": ["m"],
         "models_served": ["m-1"],
         "index_snapshots": ["sha256:1"],

@@ -317,7 +317,7 @@ def test_logs_that_mean_nothing_are_rejected_with_a_reason(
     assert (response.status_code, partial.rejected_log_records) == (200, 5)
     assert partial.error_message == (
         "5 of 8 log records rejected: 3 because no event of that name means anything to the store; "
-        "1 because a registry event is over 262,144 bytes, a decision or a score over 16,384; "
+        "1 because a registry event or a verdict is over 262,144 bytes, another decision or a score over 16,384; "
         "1 because the event's body is not text ('app.started', 'mvtrace.unknown')."
     )
     ((project, kept),) = stored(inbox)

@@ -12,13 +12,18 @@ from attested import BROWSER, PRODUCER, drain, load
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored import Filler
+from valued import NOW_MS, record
 
-from mvtrace.ids import new_request_id
+from mvtrace.ids import format_uuid7, new_request_id
 from mvtrace.otlp import LogEvent
+from mvtrace.registry.scored import ScoreFilter, scores_listed, scores_pending
 from mvtrace.scores import Score, event_of, export_of
 from mvtrace.semconv import EVENT_EVALUATION, EVENT_FEEDBACK
 from mvtrace.store import Store
+from mvtrace.store.asking import ask_of
 from mvtrace.store.reader import Reader
+from mvtrace.wire import event_of as request_event
+from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.segments import Sender
 
 NOW_NS = time.time_ns()
@@ -211,3 +216,77 @@ def test_a_replay_gives_the_same_scores(
     inbox.close()
     assert sorted(set(stored(store, columns))) == before
     assert len({voter for _, _, voter in before}) == 1
+
+
+def of_trace(number: int = 0, trace: str = "ab", **fields: Any) -> LogEvent:
+    """Return the event of a record of a trace."""
+    return request_event(record(number, trace_id=trace * 16, **fields))
+
+
+def owned(store: Store) -> list[tuple[str, float]]:
+    """Return the evaluations of requests that have a record."""
+    return store.query(
+        "SELECT DISTINCT request_id_text, value FROM scores "
+        "WHERE request_id IN (SELECT request_id FROM requests) ORDER BY ALL"
+    ).rows
+
+
+@pytest.mark.parametrize(
+    ("order", "is_one"),
+    [((0, 1), False), ((1, 0), False), ((0, 1), True)],
+    ids=["before", "after", "together"],
+)
+def test_an_evaluation_of_a_trace_is_its_requests_whichever_came_first(
+    store: Store, tmp_path: Path, order: tuple[int, int], is_one: bool
+) -> None:
+    """
+    Before its record, after it, or in one batch: it counts for the request, once, also replayed.
+    """
+    events = (evaluation(**{"name": "Fit", "score.value": 0.5}), of_trace())
+    sent = [events[at] for at in order]
+    inbox = Inbox(tmp_path)
+    for number, part in enumerate([sent] if is_one else [[one] for one in sent]):
+        inbox.submit("default", "logs", export_of(part), str(number), sender=PRODUCER).result()
+        drain(store, inbox)
+    expected = [(record(0).request_id, 0.5)]
+    assert owned(store) == expected
+
+    inbox.reopen(inbox.stored_segments(after_ms=0), is_new_epoch=True)
+    drain(store, inbox)
+    inbox.close()
+    assert owned(store) == expected
+    assert [one.revisions for one in Reader(store).evidence(expected[0][0]).scores] == [1]
+    assert scores_pending(ask_of(store, "default"), ScoreFilter())["scores"] == 0
+    (told,) = scores_listed(ask_of(store, "default"), ScoreFilter())
+    assert (told["request_id"], told["is_pending"]) == (expected[0][0], False)
+
+
+def test_an_evaluation_is_of_the_request_that_has_a_record(store: Store, tmp_path: Path) -> None:
+    """
+    Though a stranger's earlier span has given the trace another id; and never of one that it does
+    not name where it names one.
+    """
+    Filler(store).alias("trace_id", "ab" * 16, format_uuid7(NOW_MS - 5_000, 1))
+    other = format_uuid7(NOW_MS - 4_000, 2)
+    named = evaluation(**{"name": "Named", "score.value": 1.0})
+    named.attributes["mvtrace.request.id"] = other  # type: ignore[index]
+    sent = [of_trace(), evaluation(**{"name": "Fit", "score.value": 0.5}), named]
+    load(store, tmp_path, [(one, PRODUCER) for one in sent]).close()
+
+    assert owned(store) == [(record(0).request_id, 0.5)]
+    waiting = scores_listed(ask_of(store, "default"), ScoreFilter(only_pending=True))
+    assert [(one["request_id"], one["name"]) for one in waiting] == [(other, "Named")]
+
+
+def test_an_evaluation_of_another_projects_trace_stays_there(store: Store, tmp_path: Path) -> None:
+    """
+    A record of the same trace in another project takes no score of this one.
+    """
+    load(
+        store, tmp_path / "a", [(evaluation(**{"name": "Fit", "score.value": 0.5}), PRODUCER)]
+    ).close()
+    load(store, tmp_path / "b", [(of_trace(), PRODUCER)], project="other").close()
+
+    assert owned(store) == []
+    assert scores_pending(ask_of(store, "default"), ScoreFilter())["scores"] == 1
+    assert scores_pending(ask_of(store, "other"), ScoreFilter())["scores"] == 0

@@ -502,10 +502,15 @@ def test_a_store_reads_through_the_collector(port: int) -> None:
             reader.query("SELECT nothing_there FROM requests")
     assert refusal.value.message == (
         "The query is refused: the table 'system.tables' is not one of mvtrace. The tables are "
-        "access_log, components, composites, contents, deployments, drift_episodes, "
-        "drift_minutes, erasures, eval_results, events, "
-        "governance_events, ingest_gaps, lineage_edges, producer_checks, producers, quarantine, "
-        "registry_entries, request_aliases, requests, scores, spans."
+        "access_log, change_log, components, composites, contents, deployment_log, deployments, "
+        "drift_episodes, drift_log, drift_minutes, erasures, eval_latest, eval_results, "
+        "evaluated_traces, events, "
+        "governance_events, index_usage, ingest_gaps, lineage_edges, model_prices, "
+        "producer_checks, producers, quality_hourly, quality_units, quarantine, "
+        "registry_entries, request_aliases, request_calls, requests, requests_latest, "
+        "router_choices, score_latest, scored_requests, scores, spans, verdict_log, "
+        "version_cost_daily, version_latency_daily, version_parts, version_quality_hourly, "
+        "version_share."
     )
     assert failure.value.store_code == 47
     assert failure.value.message.startswith("The store refuses the statement: Unknown expression")

@@ -16,24 +16,32 @@ import pty
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from certified import a_certificate
+from compared import BASELINE, CANARY, Memory, store_rows
 from isolation_commands import COMMANDS
 from processes import Running, collector
+from rollups import STARTED, rolled_up
 from stored import Filler, drifted, new_store
 from story import REINDEXED, SYSTEM, calls, decision, part, record, request_id, snapshot
 from warm import Commands, warm_commands
 
 from mvtrace.cli.inert import inert, inert_csv, inert_lines, json_text, markdown_text
+from mvtrace.comparing.events import entry_of_plan
+from mvtrace.comparing.looking import Asked, take
 from mvtrace.digest import canonical_bytes
 from mvtrace.errors import AmbiguousIdError
+from mvtrace.quality.plan import Metric, Plan
 from mvtrace.records import Alias, RetrievedDocument
 from mvtrace.registry.entries import Entry
 from mvtrace.registry.evals.results import Pinned, Result
+from mvtrace.scores import Score
+from mvtrace.store import Store
 from mvtrace_collector.logs import JsonLines, TextLines
 
 LIVE = {
@@ -66,12 +74,14 @@ OTHER = SYSTEM.with_part(
 """A version whose texts and facts are hostile."""
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SHOWING = (
+    *("scores list", "scores pending"),
     *("explain", "find", "gaps", "sql", "status", "verify", "content", "keys list", "keys create"),
     *("keys revoke", "access", "deployments", "drift", "affected"),
     *("lineage show", "experiment list", "show", "log", "diff", "leakage show", "leakage list"),
     *("dataset add", "dataset list", "dataset show", "dataset verify", "dataset diff"),
     *("dataset transform", "eval list", "eval show", "eval compare", "eval rescore-plan"),
     *("eval record", "eval import", "retention plan"),
+    *("compare", "plan new", "plan list", "verdicts", "canary status"),
 )
 WITHOUT_DATA = {
     "collector", "demo", "migrate", "proxy", "sbom", "version", "watch", "erase",
@@ -79,8 +89,10 @@ WITHOUT_DATA = {
 """Commands that print nothing which others chose: their own words, and counts."""
 DECIDING = {
     *("deploy", "promote", "revert", "rollback", "scores import", "keys rotate"),
+    *("canary start", "canary promote", "canary revert"),
     *("lineage record", "experiment start", "experiment add", "pin", "leakage check"),
     *("eval suite", "eval scorer", "retention apply", "retention restore"),
+    *("plan check", "plan register"),
 }
 """Commands that change something, and print what they were given; they print through listing.write,
 which is tested as such."""
@@ -101,6 +113,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number, text in enumerate(LIVE.values()):
             fill.request(hostile(number, text))
             fill.quarantine(request_id(number), text[:200], text)
+            for scored in (request_id(number), request_id(900 + number)):
+                fill.score(hostile_score(scored, text))
         fill.content_of(request_id(0), subject=ALL[:50])
         fill.gap(service=ALL)
         for kind in ("dataset", "experiment"):
@@ -118,10 +132,41 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             version = OTHER.version if number == 1 else SYSTEM.version
             pinned = Pinned(composite=version, suite="0" * 64, scorer=scorer)
             results = [Result(text[:99], value=0.5, cluster=text[:99]) for text in LIVE.values()]
+            results += [Result(text[:99], label=text[:99], request_id=request_id(n))
+                        for n, text in enumerate(LIVE.values())]  # fmt: skip
             fill.results(pinned, results, str(number) * 64)
         for text in (ALL, *LIVE.values()):
             fill.drift(service=text)
+        fill_comparisons(store, fill)
     return made
+
+
+def fill_comparisons(store: Store, fill: Filler) -> None:
+    """Store a comparison whose names strangers chose, a look at it, and what calls itself one."""
+    names = sorted({text[:100] for text in LIVE.values() if text[:100].isprintable()})
+    found = rolled_up(dict.fromkeys(names, (0.9, 0.2)), requests=100, hours=2, share=0.5)
+    scorers = dict.fromkeys(names, f"undeclared:user/{ALL}")
+    hour = int(time.time()) // 3600 - 2
+    store_rows(store, found, first_hour=hour, scorers=scorers)
+    plan = Plan(name=names[0], metrics=tuple(Metric(name=name, kind="rate", margin=0.1)
+                                             for name in names))  # fmt: skip
+    fill.entry(entry_of_plan(plan))
+    place = Memory(found)
+    until = (STARTED + 2) * 3600
+    take(place, Asked(baseline=BASELINE, canary=CANARY, until=until), plan, keep=place.keep)
+    fill.verdict(place.kept[-1].body.encode())
+    said = {"baseline": ALL, "candidate": ALL, "digest": ALL, "plan_digest": ALL, "before": [ALL]}
+    said |= {"decision": ALL, "reason": ALL, "sentence": ALL, "service": ALL, "environment": ALL}
+    said |= {"plan": {"name": ALL}, "sufficient": {"arms": ALL}, "schema_version": 1}
+    fill.verdict(json.dumps(said).encode())
+
+
+def hostile_score(request: str, text: str) -> Score:
+    """Return a score whose texts a stranger chose; the store holds what no sender may send."""
+    score = Score(request_id=request, name="n", label="l", source="s")
+    for name in ("name", "label", "source"):
+        object.__setattr__(score, name, text[:200])
+    return score
 
 
 def hostile(number: int, text: str) -> object:
@@ -205,6 +250,7 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
         "keys revoke": [["\x1b[2J"]],
         "access": texts,
         "deployments": texts,
+        "canary status": [*texts, ["--all"], ["--service", ALL.replace("\0", ""), "--all"]],
         "drift": [*texts, ["--service", ALL.replace("\0", "")]],
         "retention plan": [
             *(["--out", str(folder / "plan.json"), "--root", "/models", *form] for form in texts),
@@ -228,6 +274,22 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
             [SYSTEM.version, OTHER.version, "--json"],
             [request_id(5), "\x1b[2J"],
         ],
+        "compare": [
+            [BASELINE, CANARY, "--no-keep", "--plot", "all"],
+            [BASELINE, CANARY, "--no-keep", "--json"],
+            ["stable", "canary", "--arms", "--no-keep"],
+            [ALL.replace("\0", ""), "x"],
+            [ALL.replace("\0", ""), "\x1b[2J", "--arms"],
+            [BASELINE, CANARY, "--plan", "\x1b[2J"],
+        ],
+        "plan new": [
+            [BASELINE],
+            [BASELINE, "--json"],
+            [BASELINE, "--name", "\x1b[2J"],
+            ["\x1b[2J", "--arms"],
+        ],
+        "plan list": texts,
+        "verdicts": [*texts, ["--check"], ["--version", "\x1b[2J"], ["--service", "\x1b[2J"]],
         "lineage show": [
             *([request_id(5), "--requests", *form] for form in ([], ["--json"])),
             *([f"dataset:{'d' * 64}", *form] for form in ([], ["--json"], ["--format", "dot"])),
@@ -237,6 +299,13 @@ def commands(folder: Path) -> dict[str, list[list[str]]]:
         **dataset_commands(folder),
         "leakage show": [[ALL.replace("\0", "")], ["qa", "--json"], ["qa"], ["\x1b[2J"]],
         "leakage list": texts,
+        "scores list": [
+            *([*form, "--since", "9999d"] for form in texts),
+            ["--request", "\x1b[2J"],
+            ["--since", "\x1b[2J"],
+            ["--name", ALL.replace("\0", ""), "--since", "9999d"],
+        ],
+        "scores pending": [[*form, "--since", "9999d"] for form in texts],
         "eval list": [*texts, ["--suite", "\x1b[2J"]],
         "eval show": [
             *(

@@ -252,7 +252,10 @@ def test_local_commands_take_no_collector(name: str) -> None:
     """
     What the table calls local has no --url to ask.
     """
-    command = cli.commands[name]
+    command: click.Command = cli
+    for word in name.split():
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
 
     assert "url" not in {parameter.name for parameter in command.params}
 

@@ -9,7 +9,7 @@ the day (a shift of it) mean the same for every distribution.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,6 +43,8 @@ class World:
     """Shares, one after another, instead of *share*; each look is then an hour."""
     buckets: int = 64
     seed: int = 1
+    is_binary: bool = False
+    """Whether values are 0 or 1, their squares therefore themselves."""
 
     def share_at(self, look: int) -> float:
         """The planned share before this look."""
@@ -57,42 +59,52 @@ class Seen:
 
     requests: int
     moments: Moments
-    totals: tuple[Floats, Floats, Floats, Floats, Floats, Floats]
+    totals: tuple[Floats, ...]
     """Requests, sum and sum of squares of the baseline, then of the canary: without hours or
     users."""
-    firsts: tuple[Floats, Floats]
-    """Users of each arm that had a value below 1 (of a rate: a failure) at least once; else
-    events."""
 
 
-def looks(world: World, *, counts_firsts: bool = False) -> Iterator[Seen]:
-    """Yield what each look at *world* sees; *firsts* only where they are asked for."""
-    generator = np.random.default_rng(world.seed)
-    people = _People(world, generator) if world.users else None
-    sums = np.zeros((3, world.runs * 2 * world.buckets))
-    past: Contribution | None = None
-    totals = np.zeros((6, world.runs))
-    firsts = np.zeros((2, world.runs))
+def looks(world: World) -> Iterator[Seen]:
+    """Yield what each look at *world* sees."""
+    for (seen,) in looks_together([world]):
+        yield seen
+
+
+def looks_together(worlds: Sequence[World]) -> Iterator[tuple[Seen, ...]]:
+    """Yield what each look sees of several worlds with the same requests.
+
+    They differ in the distribution of values and in the share alone, so what is drawn is drawn once
+    for all of them; each by itself is as random as if it were alone.
+    """
+    first = worlds[0]
+    drawn = _Requests(first)
+    states = [_State(world) for world in worlds]
+    for look in range(first.looks):
+        drawn.draw(look)
+        yield tuple(state.seen(drawn, look) for state in states)
+
+
+def failures(world: World, *, counts_all: bool = False) -> Iterator[tuple[float, Floats, Floats]]:
+    """Yield, look by look, the planned share and the baseline's and canary's new values below 1.
+
+    Of users only the first failure of each counts, unless *counts_all*.
+    """
+    drawn = _Requests(world)
     for look in range(world.looks):
         share = world.share_at(look)
-        values, arms, buckets = _draw(world, generator, people, share, look)
-        added = _summed(world, values, arms, buckets)
-        totals += added.reshape(3, world.runs, 2, -1).sum(-1).transpose(2, 0, 1).reshape(6, -1)
-        if counts_firsts:
-            firsts += people.firsts(values) if people else _failures(values, arms)
-        if world.ramp:
-            here = _contribution(world.runs, added)
-            past = here if past is None else past + here
-            found = moments(past)
-        else:
-            sums += added
-            found = moments(_contribution(world.runs, sums))
-        yield Seen((look + 1) * world.step, found, tuple(totals), (firsts[0], firsts[1]))
+        drawn.draw(look)
+        arms = drawn.arms(share)
+        failed = world.quantile(drawn.normal, arms) < 1
+        if drawn.people and not counts_all:
+            failed = drawn.people.first(failed)
+        yield share, (failed & ~arms).sum(axis=1), (failed & arms).sum(axis=1)
 
 
 def rate(good: float, canary: float | None = None) -> Callable[[Floats, NDArray[np.bool_]], Floats]:
     """A 1 with probability *good*, of the canary with *canary*."""
     below, above = special.ndtri(good), special.ndtri(good if canary is None else canary)
+    if below == above:
+        return lambda normal, arms: (normal < below).astype(np.float64)
     return lambda normal, arms: (normal < np.where(arms, above, below)).astype(np.float64)
 
 
@@ -116,7 +128,7 @@ def failing(share: float, a: float = 4.0) -> Callable[[Floats, NDArray[np.bool_]
 def levels(weights: tuple[float, ...] = (0.05, 0.1, 0.15, 0.3, 0.4)) -> Callable[..., Floats]:
     """A judge's five levels, from 0 to 1."""
     edges = special.ndtri(np.cumsum(weights)[:-1])
-    return lambda normal, arms: np.searchsorted(edges, normal.ravel()).reshape(normal.shape) / 4.0
+    return lambda normal, arms: sum((normal > edge) * 0.25 for edge in edges)
 
 
 def logs(
@@ -178,73 +190,106 @@ class _People:
         self._place = generator.random(shape)
         weights = np.exp(world.tail * generator.standard_normal(world.users))
         self._cumulative = np.cumsum(weights / weights.sum())
+        self._rows = np.arange(world.runs)[:, None]
         self._failed = np.zeros(shape, dtype=bool)
-        self._who = np.zeros(0, dtype=np.intp)
-        self._arms = np.zeros(0, dtype=bool)
+        self.who = np.zeros(0, dtype=np.intp)
 
-    def draw(self, share: float) -> tuple[Floats, NDArray[np.bool_], NDArray[np.intp]]:
-        """The moods, arms and buckets of the next requests."""
+    def draw(self) -> tuple[Floats, Floats]:
+        """Choose who asks next; return their moods, and where they lie between the arms."""
         world = self._world
         chosen = self._generator.random((world.runs, world.step))
-        who = np.minimum(np.searchsorted(self._cumulative, chosen), world.users - 1)
-        rows = np.arange(world.runs)[:, None]
-        self._who, self._arms = who, self._place[rows, who] < share
-        return self._mood[rows, who], self._arms, who % world.buckets
+        self.who = np.minimum(np.searchsorted(self._cumulative, chosen), world.users - 1)
+        return self._mood[self._rows, self.who], self._place[self._rows, self.who]
 
-    def firsts(self, values: Floats) -> Floats:
-        """Users of each arm that fail for the first time."""
-        rows = np.broadcast_to(np.arange(self._world.runs)[:, None], self._who.shape)
-        new = (values < 1) & ~self._failed[rows, self._who]
-        users = np.divmod(
-            np.unique(rows[new] * self._world.users + self._who[new]), self._world.users
-        )
-        self._failed[users[0], users[1]] = True
-        arms = self._place[users[0], users[1]] < self._world.share
-        return np.stack(
-            [
-                np.bincount(users[0][arms == arm], minlength=self._world.runs)
-                for arm in (False, True)
-            ]
-        )
+    def first(self, failed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which of *failed* are the first failure of their user."""
+        new = failed & ~self._failed[self._rows, self.who]
+        rows, columns = np.nonzero(new)
+        users = self.who[rows, columns]
+        _, kept = np.unique(rows * self._world.users + users, return_index=True)
+        first = np.zeros_like(new)
+        first[rows[kept], columns[kept]] = True
+        self._failed[rows, users] = True
+        return first
 
 
-def _draw(
-    world: World, generator: np.random.Generator, people: _People | None, share: float, look: int
-) -> tuple[Floats, NDArray[np.bool_], NDArray[np.intp]]:
-    shape = (world.runs, world.step)
-    normal = generator.standard_normal(shape)
-    if people:
-        mood, arms, buckets = people.draw(share)
-        normal = math.sqrt(world.likeness) * mood + math.sqrt(1 - world.likeness) * normal
-    else:
-        arms = generator.random(shape) < share
-        buckets = generator.integers(0, world.buckets, shape)
-    normal = normal + world.drift * math.sin(2 * math.pi * look / 24)
-    return world.quantile(normal, arms), arms, buckets
+class _Requests:
+    """The requests between two looks, of all runs: what does not depend on share or distribution."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._generator = np.random.default_rng(world.seed)
+        self.people = _People(world, self._generator) if world.users else None
+        self.normal = self._place = np.zeros(0)
+        self.buckets = np.zeros(0, dtype=np.intp)
+        self._rows = np.arange(world.runs)[:, None] * 2 * world.buckets
+        self._places: dict[float, tuple[NDArray[np.intp], Floats]] = {}
+
+    def draw(self, look: int) -> None:
+        """Draw the next ones."""
+        world, shape = self._world, (self._world.runs, self._world.step)
+        self._places.clear()
+        normal = self._generator.standard_normal(shape)
+        if self.people:
+            mood, self._place = self.people.draw()
+            normal *= math.sqrt(1 - world.likeness)
+            normal += math.sqrt(world.likeness) * mood
+            self.buckets = self.people.who % world.buckets
+        else:
+            self._place = self._generator.random(shape)
+            self.buckets = self._generator.integers(0, world.buckets, shape)
+        if world.drift:
+            normal += world.drift * math.sin(2 * math.pi * look / 24)
+        self.normal = normal
+
+    def arms(self, share: float) -> NDArray[np.bool_]:
+        """Return which requests are the canary's."""
+        return self._place < share
+
+    def sums(self, values: Floats, share: float, *, is_binary: bool) -> tuple[Floats, ...]:
+        """Return requests, sums and sums of squares by run, arm and bucket."""
+        world = self._world
+        shape = (world.runs, 2, world.buckets)
+        size = math.prod(shape)
+        if share not in self._places:
+            places = self._rows + self.arms(share) * world.buckets + self.buckets
+            counts = np.bincount(places.ravel(), minlength=size).astype(np.float64)
+            self._places[share] = places.ravel(), counts.reshape(shape)
+        places, counts = self._places[share]
+        total = np.bincount(places, values.ravel(), size).reshape(shape)
+        if is_binary:
+            return counts, total, total
+        return counts, total, np.bincount(places, values.ravel() ** 2, size).reshape(shape)
 
 
-def _summed(
-    world: World, values: Floats, arms: NDArray[np.bool_], buckets: NDArray[np.intp]
-) -> Floats:
-    places = ((np.arange(world.runs)[:, None] * 2 + arms) * world.buckets + buckets).ravel()
-    flat = values.ravel()
-    size = world.runs * 2 * world.buckets
-    return np.stack(
-        [
-            np.bincount(places, minlength=size).astype(np.float64),
-            np.bincount(places, weights=flat, minlength=size),
-            np.bincount(places, weights=flat * flat, minlength=size),
-        ]
-    )
+class _State:
+    """One world's sums so far."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._sums = tuple(np.zeros((world.runs, 2, world.buckets)) for _ in range(3))
+        self._past: Contribution | None = None
+
+    def seen(self, drawn: _Requests, look: int) -> Seen:
+        """Return this look."""
+        world = self._world
+        share = world.share_at(look)
+        values = world.quantile(drawn.normal, drawn.arms(share))
+        added = drawn.sums(values, share, is_binary=world.is_binary)
+        for total, more in zip(self._sums, added, strict=True):
+            total += more
+        if world.ramp:
+            here = _contribution(added)
+            self._past = here if self._past is None else self._past + here
+            found = moments(self._past)
+        else:
+            found = moments(_contribution(self._sums))
+        totals = [one.sum(-1) for one in self._sums]
+        by_arm = tuple(one[:, arm] for arm in (0, 1) for one in totals)
+        return Seen((look + 1) * world.step, found, by_arm)
 
 
-def _failures(values: Floats, arms: NDArray[np.bool_]) -> Floats:
-    failed = values < 1
-    return np.stack([(failed & ~arms).sum(axis=1), (failed & arms).sum(axis=1)])
-
-
-def _contribution(runs: int, sums: Floats) -> Contribution:
-    by_arm = sums.reshape(3, runs, 2, -1)
+def _contribution(by_arm: tuple[Floats, ...]) -> Contribution:
     return contribution(
         Buckets.of_values(*(one[:, 0, :] for one in by_arm)),
         Buckets.of_values(*(one[:, 1, :] for one in by_arm)),

@@ -23,6 +23,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from certified import a_certificate
+from compared import a_comparison
 from processes import collector
 from stored import Filler, drifted, new_store
 from story import SECOND, SYSTEM, record, request_id
@@ -148,6 +149,8 @@ _EXPLAINED: Final = tuple(
     for text in ("$request", "trace:$trace", "x-request-id:$alias", "response:$response", "$alias")
 )
 
+_FLAGGER: Final = "/api/v1/compare/flagger?hook=rollback"
+
 ROUTES: Final[dict[str, tuple[Ask, ...] | str]] = {
     "GET /healthz": OPEN,
     "GET /readyz": OPEN,
@@ -227,6 +230,25 @@ ROUTES: Final[dict[str, tuple[Ask, ...] | str]] = {
     "GET /api/v1/deployments": (
         Ask("/api/v1/deployments?service=$service"),
         Ask("/api/v1/deployments?project=$project"),
+    ),
+    "GET /api/v1/rollout": (
+        Ask("/api/v1/rollout?service=$service&environment=production"),
+        Ask("/api/v1/rollout?service=s&environment=e&version=$version&version=$short"),
+        Ask("/api/v1/rollout?service=s&environment=e&project=$project"),
+    ),
+    # Each project has an allowance of its own for these, which hundreds would use up.
+    "GET /api/v1/compare": (
+        Ask("/api/v1/compare?baseline=$version&canary=$short", repeats=False),
+        Ask("/api/v1/compare?service=$service&environment=production", repeats=False),
+        Ask("/api/v1/compare?service=s&environment=e&project=$project", repeats=False),
+    ),
+    "POST /api/v1/compare": (
+        Ask("/api/v1/compare?service=$service&environment=production", "{}", repeats=False),
+        Ask("/api/v1/compare?service=s&environment=e&project=$project", "{}", repeats=False),
+    ),
+    "POST /api/v1/compare/flagger": (
+        Ask(f"{_FLAGGER}&service=$service&environment=e", "{}", repeats=False),
+        Ask(f"{_FLAGGER}&project=$project", "{}", repeats=False),
     ),
     "POST /api/v1/scores": (
         # Rate-limited; and nothing is looked up before it is answered.
@@ -316,11 +338,15 @@ class World:
         described = 'name = "x"\n[prompt.a]\ntext = "x"\n'
         Path(ids["folder"], "mvtrace.toml").write_text(described)
         Path(ids["folder"], "rows.jsonl").write_text('{"row": 1}\n')
+        Path(ids["folder"], "bot.toml").write_text(A_PLAN)
         asked = [Template(one).safe_substitute(ids) for one in arguments]
         place = asked.index("--") if "--" in asked else len(asked)
         asked[place:place] = ["--url", self.url]
         done = self._commands.run([*name.split(), *asked], environ_of(key))
         return done.code, unnamed(f"{done.output}\n---\n{done.errors}", ids)
+
+
+A_PLAN: Final = 'name = "x"\n[[metrics]]\nname = "ok"\nkind = "rate"\nmargin = 0.1\n'
 
 
 def a_plan(file: Path, artifact: str) -> Path:
@@ -413,5 +439,8 @@ def _fill_b(fill: Filler) -> None:
         fill.request(record(number, **changed))
         for subject in (THEIRS["subject"], subject_of(THEIRS["person"])):
             fill.content_of(request_id(number), subject=subject)
+    plan, verdict = a_comparison(f"{SECRET}-service-1", SECOND.version)
+    fill.entry(plan)
+    fill.verdict(verdict)
     fill.gap(service=f"{SECRET}-service-1")
     fill.drift(service=f"{SECRET}-service-1")

@@ -18,6 +18,7 @@ COMMANDS: Final[dict[str, tuple[tuple[str, ...], ...] | str]] = {
     "demo": LOCAL,
     "migrate": LOCAL,
     "proxy": LOCAL,
+    "plan check": LOCAL,
     "sbom": LOCAL,
     "version": LOCAL,
     "explain": (
@@ -54,6 +55,10 @@ COMMANDS: Final[dict[str, tuple[tuple[str, ...], ...] | str]] = {
     "retention plan": (("--out", "$folder/plan.json", "--window", "0h", "--root", "/models"),),
     "retention apply": (("$plan",),),
     "retention restore": (("$version",),),
+    "canary start": (("$version", *_PLACE), ("$short", "--share", "0.2", *_PLACE)),
+    "canary promote": (("$version", *_PLACE),),
+    "canary revert": (("$version", *_PLACE),),
+    "canary status": (("--service", "$service"), ("--all", "--json")),
     "deployments": (("--service", "$service"), ("--service", "$service", "--json")),
     "pin": (
         ("--file", "$folder/mvtrace.toml", "--parent", "$version"),
@@ -70,6 +75,17 @@ COMMANDS: Final[dict[str, tuple[tuple[str, ...], ...] | str]] = {
     ),
     "log": ((), ("--service", "$service", "--json")),
     "diff": (("$short", "$request"), ("$version", "$version", "--json")),
+    "compare": (
+        ("$version", SYSTEM.version, "--no-keep"),
+        ("$short", SYSTEM.version, "--json"),
+        (SYSTEM.version, "5" * 64, "--plan", "$service"),
+        ("stable", "canary", "--arms", "--service", "$service"),
+        ("--service", "$service", "--environment", "production"),
+    ),
+    "plan new": (("$version",), ("$service", "--arms", "--json")),
+    "plan register": (("$folder/bot.toml",),),
+    "plan list": ((), ("--json",)),
+    "verdicts": ((), ("--version", "$short"), ("--service", "$service", "--json", "--check")),
     "lineage show": (
         ("$request", "--requests"),
         ("$short", "--up", "--json"),
@@ -103,6 +119,8 @@ COMMANDS: Final[dict[str, tuple[tuple[str, ...], ...] | str]] = {
         ),
     ),
     "scores import": (("$scores",),),
+    "scores list": (("--request", "$request"), ("--request", "$unread", "--json")),
+    "scores pending": (("--name", "$service"), ("--name", "$service", "--json")),
     "eval suite": (("$folder/none.jsonl", "--name", "$service"),),
     "eval scorer": (("--name", "$service"),),
     "eval record": (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from canaries import Floats, Seen, World, looks, naive_variance, z_of
+from canaries import Floats, Seen, World, failures, looks_together, naive_variance, z_of
 from numpy.typing import NDArray
 
 from mvtrace.quality import events, mixture
@@ -30,6 +31,10 @@ class Alarms:
     z: float
     pooled: float
     """The asymptotic confidence sequence of totals: without hours and without users."""
+    unfloored: float
+    """The same sequence of the robust variance alone, without its pooled floor."""
+    careless: float
+    """Promotion by the variance that was seen, be it 0."""
     harm_at: Floats
     promoted_at: Floats
     """Infinite where it never did."""
@@ -48,47 +53,79 @@ def alarms(
     *,
     tau: float = 0.02,
     margin: float = 0.02,
-    sign: int = 1,
     is_rate: bool = False,
     width: float | None = None,
 ) -> Alarms:
-    """Return what each rule says of *world*; *sign*: -1 where less is better."""
-    first = {name: np.full(world.runs, np.inf) for name in ("harm", "promoted", "z", "pooled")}
-    for seen in looks(world):
-        ready = (seen.moments.requests_canary >= 30) & (seen.moments.clusters_canary >= 20)
-        found = estimate(seen.moments)
-        oriented, variance = sign * found.difference, found.variance
-        careful = variance
-        if is_rate:
-            careful = np.fmax(variance, variance_of_rate_at(seen.moments, margin, sign))
-        elif width is not None:
-            careful = np.fmax(variance, variance_unseen(seen.moments, margin, width))
-        spoke = {
-            "harm": mixture.log_e_one_sided(-oriented, variance, tau) >= LEVEL,
-            "promoted": mixture.log_e_one_sided(oriented + margin, careful, tau) >= LEVEL,
-            "z": np.abs(z_of(seen)) > 1.959964,
-            "pooled": _pooled(seen, tau),
-        }
-        for name, flags in spoke.items():
-            new = flags & ready & np.isinf(first[name])
-            first[name][new] = seen.requests
-    rates = {name: float(np.mean(np.isfinite(when))) for name, when in first.items()}
-    return Alarms(**rates, harm_at=first["harm"], promoted_at=first["promoted"])
+    """Return what each rule says of *world*."""
+    return alarms_together([(world, Asked(tau, margin, is_rate=is_rate, width=width))])[0]
 
 
-def event_alarms(world: World) -> float:
+@dataclass(frozen=True)
+class Asked:
+    """How a world is judged."""
+
+    tau: float
+    margin: float
+    is_rate: bool = False
+    width: float | None = None
+
+
+def alarms_together(asked: Sequence[tuple[World, Asked]]) -> list[Alarms]:
+    """Return what each rule says of several worlds with the same requests; see looks_together."""
+    rules = [_Rules(world, how) for world, how in asked]
+    for seen in looks_together([world for world, _ in asked]):
+        for rule, one in zip(rules, seen, strict=True):
+            rule.look(one)
+    return [rule.found() for rule in rules]
+
+
+def event_alarms(world: World, *, counts_all: bool = False) -> float:
     """Return how often the event test says harm of values below 1; first events of sticky users."""
     flagged = np.zeros(world.runs, dtype=bool)
-    before = np.zeros(world.runs), np.zeros(world.runs)
     counts: dict[float, tuple[Floats, Floats]] = {}
-    for look, seen in enumerate(looks(world, counts_firsts=True)):
-        share = world.share_at(look)
-        added = tuple(now - then for now, then in zip(seen.firsts, before, strict=True))
-        before = seen.firsts[0].copy(), seen.firsts[1].copy()
+    for share, below, above in failures(world, counts_all=counts_all):
         counted = counts.setdefault(share, (np.zeros(world.runs), np.zeros(world.runs)))
-        counts[share] = counted[0] + added[0], counted[1] + added[1]
+        counts[share] = counted[0] + below, counted[1] + above
         flagged |= events.log_e_paths(counts, scale=0.3) >= LEVEL
     return float(flagged.mean())
+
+
+class _Rules:
+    """What each rule has said of one world so far."""
+
+    def __init__(self, world: World, how: Asked) -> None:
+        self._how = how
+        names = ("harm", "promoted", "z", "pooled", "unfloored", "careless")
+        self._first = {name: np.full(world.runs, np.inf) for name in names}
+
+    def look(self, seen: Seen) -> None:
+        """Ask every rule."""
+        how, found = self._how, estimate(seen.moments)
+        ready = (seen.moments.requests_canary >= 30) & (seen.moments.clusters_canary >= 20)
+        variance = careful = found.variance
+        if how.is_rate:
+            careful = np.fmax(variance, variance_of_rate_at(seen.moments, how.margin, 1))
+        elif how.width is not None:
+            careful = np.fmax(variance, variance_unseen(seen.moments, how.margin, how.width))
+        within = found.difference + how.margin
+        # Nothing is more certain than a variance of 0, to who believes it.
+        believed = np.maximum(variance, 1e-12)
+        spoke = {
+            "harm": mixture.log_e_one_sided(-found.difference, variance, how.tau) >= LEVEL,
+            "promoted": mixture.log_e_one_sided(within, careful, how.tau) >= LEVEL,
+            "z": np.abs(z_of(seen)) > 1.959964,
+            "pooled": _pooled(seen, how.tau),
+            "unfloored": mixture.log_e_two_sided(found.difference, found.robust, how.tau) >= LEVEL,
+            "careless": mixture.log_e_one_sided(within, believed, how.tau) >= LEVEL,
+        }
+        for name, flags in spoke.items():
+            new = flags & ready & np.isinf(self._first[name])
+            self._first[name][new] = seen.requests
+
+    def found(self) -> Alarms:
+        """Return the shares of runs."""
+        rates = {name: float(np.mean(np.isfinite(when))) for name, when in self._first.items()}
+        return Alarms(**rates, harm_at=self._first["harm"], promoted_at=self._first["promoted"])
 
 
 def _pooled(seen: Seen, tau: float) -> Flags:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from story import REINDEXED, SYSTEM, System, reference, request_id, spans_of
@@ -11,9 +13,10 @@ from story import REINDEXED, SYSTEM, System, reference, request_id, spans_of
 from mvtrace.digest import RECORD_DOMAIN, digest_of
 from mvtrace.explain.drift import Episode, Key
 from mvtrace.explain.evidence import StoredSpan
-from mvtrace.records import RequestRecord
+from mvtrace.records import Assignment, RequestRecord
 from mvtrace.registry.entries import Entry
 from mvtrace.registry.evals.results import Pinned, Result
+from mvtrace.scores import Score, undeclared
 from mvtrace.store import Store, migrate, open_store
 from mvtrace.store.siphash import siphash64
 
@@ -74,6 +77,7 @@ class Filler:
             composite_version=one.composite_version,
             composite_name=one.composite_name,
             arm=one.arm,
+            **_assigned(one.assignment),
             models_served=served,
             index_snapshots=[shot.digest for shot in one.index_snapshots if shot.digest],
             calls=len(one.calls),
@@ -224,6 +228,24 @@ class Filler:
                 received_at=MOMENT,
             )
 
+    def score(self, one: Score, at: datetime = MOMENT) -> None:
+        """Store a score, given at *at* where it does not say when."""
+        said = one.to_bytes()
+        self._insert(
+            "scores",
+            request_id=_id(one.request_id),
+            name=one.name,
+            scorer=one.scorer or undeclared(one.source, one.name),
+            event_id=hashlib.sha256(said).digest()[:16],
+            source=one.source,
+            voter="",
+            value=one.value,
+            label=one.label,
+            scored_at=at if one.at is None else _time(one.at),
+            actor="open",
+            received_at=at,
+        )
+
     def edge(self, child: str, parent: str, role: str, source: str = "") -> None:
         """Store both ends of an edge of the ancestry graph."""
         for direction, node, other in (("up", child, parent), ("down", parent, child)):
@@ -275,6 +297,20 @@ class Filler:
             changed_at=MOMENT,
         )
 
+    def verdict(self, body: bytes) -> None:
+        """Store a verdict as it was said."""
+        self._insert(
+            "governance_events",
+            name="mvtrace.verdict",
+            at=MOMENT,
+            seq=1,
+            event_id=sha256(body).digest()[:16],
+            actor="open",
+            actor_label="",
+            body=body.decode("utf-8", "surrogatepass"),
+            received_at=MOMENT,
+        )
+
     def _insert(self, table: str, **values: Any) -> None:
         row = {"project": self._project, **values}
         self._session.insert(table, list(row), [list(row.values())])
@@ -293,6 +329,13 @@ def drifted(project: str, service: str) -> Episode:
 
 def _id(request_id: str) -> bytes:
     return bytes.fromhex(request_id.replace("-", ""))
+
+
+def _assigned(said: Assignment | None) -> dict[str, Any]:
+    if said is None:
+        return {}
+    unit = bytes.fromhex(said.unit) if said.unit else bytes(16)
+    return {"rollout": said.rollout, "unit": unit, "planned_share": said.share}
 
 
 def _time(unix_nano: int) -> datetime:

@@ -42,6 +42,8 @@ BY_NAME: dict[str, st.SearchStrategy[Any]] = {
     "trace_id": st.none() | _hex(32),
     "span_id": st.none() | _hex(16),
     "composite_version": st.none() | _hex(64),
+    "unit": st.none() | _hex(32),
+    "share": st.none() | st.floats(0, 1),
     "schema_version": st.just(1),
     "revision": st.integers(1, 2),
     "sequence": numbers,

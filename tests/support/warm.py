@@ -71,7 +71,7 @@ def warm_commands() -> Iterator[Commands]:
 
 def serve(folder: Path) -> None:
     """Fork a process for each line of stdin, and say how it ended; in a forked one run it."""
-    for package in ("mvtrace.cli", "mvtrace.registry", "mvtrace.explain"):
+    for package in ("mvtrace.cli", "mvtrace.registry", "mvtrace.explain", "mvtrace.comparing"):
         for module in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
             if module.name not in LEFT_OUT:
                 import_module(module.name)

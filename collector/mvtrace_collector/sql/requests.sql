@@ -5,6 +5,7 @@ INSERT INTO {database}.requests
     project, request_id, revision, record, record_digest, producer_id, sequence, received_at, state, outcome,
     started_at, ended_at, duration_ns, first_byte_ns, status_code, error_type, service, environment, protocol, method, route,
     trace_id, span_id, parent_request_id, conversation_id, composite_version, composite_name, arm,
+    rollout, unit, planned_share,
     models_requested, models_served, index_snapshots, routes_chosen, finish_reasons, calls, input_tokens, output_tokens, drift
 )
 SETTINGS {insert_settings}
@@ -43,6 +44,9 @@ SELECT
     parsed.composite_version,
     parsed.composite_name,
     parsed.arm,
+    if(lengthUTF8(ifNull(parsed.assignment.rollout, '')) <= 128, ifNull(parsed.assignment.rollout, ''), ''),
+    toFixedString(if(match(ifNull(parsed.assignment.unit, ''), '^[0-9a-f]{32}$'), unhex(assumeNotNull(parsed.assignment.unit)), ''), 16),
+    if(parsed.assignment.share BETWEEN 0 AND 1, parsed.assignment.share, NULL),
     distinct_names(parsed.calls.model_requested),
     distinct_names(parsed.calls.model_served),
     distinct_names(parsed.index_snapshots.digest),

@@ -28,6 +28,13 @@ UNION ALL
 )
 UNION ALL
 (
+    SELECT 'eval_results' AS name
+    FROM eval_results
+    WHERE project = {project:String}
+    LIMIT 1
+)
+UNION ALL
+(
     SELECT 'derivations' AS name
     FROM registry_entries
     WHERE project = {project:String}

@@ -23,6 +23,7 @@ from mvtrace.errors import (
     StoreUnreachableError,
 )
 from mvtrace.store import Store, open_store, parse_dsn
+from mvtrace.store.failures import unreachable
 
 OWNER = """
 import sys
@@ -289,3 +290,29 @@ def test_nothing_answers(dsn: str, error: type[MvtraceError]) -> None:
     assert "Connection refused" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            (
+                'HTTP driver received HTTP status 403, server response: {"error":{"code":"forbidden",'
+                '"message":"Key 46e8 has not the scope sql that /sql asks for.","hint":null}}'
+            ),
+            "The query is refused: Key 46e8 has not the scope sql that /sql asks for.",
+        ),
+        (
+            'HTTP driver received HTTP status 401, server response: {"error":{"message":"no key."}}',
+            "The query is refused: no key.",
+        ),
+    ],
+)
+def test_a_key_that_is_not_let_in_is_no_collector_that_is_away(answer: str, message: str) -> None:
+    """
+    A collector that refuses a key would refuse it again: that is wrong use, and not to be awaited.
+    """
+    error = unreachable(parse_dsn("http://127.0.0.1:4318"), answer)
+
+    assert (error.message, error.exit_code) == (message, 2)
+    assert error.hint == "Its key is MVTRACE_API_KEY."

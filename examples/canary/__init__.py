@@ -1,0 +1,1 @@
+"""A canary from its first request to the verdict: see README.md."""

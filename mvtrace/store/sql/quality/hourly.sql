@@ -1,0 +1,7 @@
+-- The newest revision of the rows of the roll-up in a time.
+SELECT environment, service, composite_version, metric, rollout, arm, toUInt32(intDiv(toUnixTimestamp(hour), 3600)) AS hours, phase, scorer,
+    toInt64(bucket) AS cluster, requests, total, squares, base, base_squares, cross
+FROM quality_hourly FINAL
+WHERE project = {project:String}
+    AND hour >= toDateTime({since_hour:UInt32} * 3600, 'UTC')
+    AND hour <= toDateTime({until_hour:UInt32} * 3600, 'UTC')
