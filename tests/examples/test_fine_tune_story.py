@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("time_machine")
 
+pytestmark = pytest.mark.story
+
 ROOT = Path(__file__).resolve().parents[2]
 HEX = re.compile(r"\b[0-9a-f]{12}\b")
 
@@ -94,7 +96,7 @@ def test_three_months_later_the_answer_is_explained(told: Told) -> None:
     assert "served by help-desk" in text
     assert re.search(r"model   topics   sha256:[0-9a-f]{12}   verified", text)
     assert re.search(r"changed since, against what serves now \([0-9a-f]{12}, rollback on ", text)
-    assert "It ran what was deployed: promote of " in text
+    assert "It ran what was deployed: promote of " in text, text
     assert "none of 400 examples of eval suite-v2.jsonl was found in its training data" in text
 
 
