@@ -45,7 +45,10 @@ _SHOWN: Final = (
     *("baseline", "canary", "difference", "interval", "p_harm"),
     *("log_e_harm", "level_harm", "log_e_noninferior", "level_noninferior"),
 )
-_HOURS: Final = ("revert_hours", "promote_hours", "promote_if_equal_hours")
+_HOURS: Final = (
+    *("revert_hours", "promote_hours"),
+    *("promote_if_equal_hours", "promote_if_equal_at_most_hours"),
+)
 _HORIZON: Final = "the declared horizon is reached; its last look is taken when a look is kept"
 _MADE_UP: Final = (
     "no plan was named and no look is kept: the plan is made of the metrics there are, anew each "

@@ -220,7 +220,7 @@ async def looked(stage: Stage, told: Told, crowd: Crowd) -> dict[str, Any]:
         "canary_requests": helpful.canary_requests,
         "asked": crowd.counts.answers,
         "feedback_to_come": crowd.counts.waiting,
-        "promote_if_equal": verdict.forecast.promote_if_equal_requests,
+        "promote_if_equal_at_most": verdict.forecast.promote_if_equal_at_most_requests,
         "gates": {one.name: one.state for one in verdict.gates},
     }
     stage.say(f"after {look['asked']:,} answers, feedback on {look['requests']:,}: "

@@ -161,6 +161,11 @@ def _forecast(verdict: Verdict) -> Iterator[str]:
             known.promote_if_equal_hours,
             "promoted, if both are equal,",
         ),
+        (
+            known.promote_if_equal_at_most_requests,
+            known.promote_if_equal_at_most_hours,
+            "promoted, if both are equal, in 99 of 100 cases",
+        ),
     ):
         if requests:
             at = "" if hours is None else f" ({duration_words(hours)})"

@@ -3,7 +3,8 @@
 In: a difference with its variance, or counts of events, and the levels of evidence. Out:
 ``Needed``. A variance falls with the number of requests and counts grow with it, so the present
 figures scaled by a factor say when a level is reached. It is a forecast, not a promise: evidence
-has a spread, and half of all comparisons take longer.
+has a spread, and half of all comparisons take longer. How long nearly all take is known for arms
+that are equal: as long as it takes an estimate that chance has moved by NEARLY_ALL standard errors.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from mvtrace.quality.plan import Metric
 _MOST: Final = 1e6
 """A decision that needs a million times the present requests is not forecast."""
 _STEPS: Final = 60
+NEARLY_ALL: Final = 2.326
+"""Standard errors that 99 of 100 estimates stay within on the one side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
-    """Further requests of both arms together; None: not to be expected, or not known."""
+    """Further requests that count for a metric, of both arms; None: not to be expected or known."""
 
     harm: int | None = None
     """Until harm is proven, if the difference stays."""
@@ -32,6 +35,8 @@ class Needed:
     """Until the canary is proven no worse than the margin, if the difference stays."""
     noninferior_if_equal: int | None = None
     """The same if both arms are truly equal."""
+    noninferior_if_equal_at_most: int | None = None
+    """The same for 99 of 100 comparisons of equal arms."""
 
 
 UNKNOWN: Final = Needed()
@@ -52,16 +57,17 @@ def of_means(
     """
     slack, tau = metric.slack, metric.scale
 
-    def more(difference: float, variance: float, level: float) -> int | None:
+    def more(difference: float, variance: float, level: float, errors: float = 0.0) -> int | None:
         if not (math.isfinite(variance) and variance > 0):
             return None
-        needed = mixture.variance_needed(difference, tau, level)
+        needed = mixture.variance_needed(difference, tau, level, errors=errors)
         return None if needed is None else _more(requests, variance / needed)
 
     return Needed(
         harm=more(-oriented, variances[0], levels[0]),
         noninferior=more(oriented + slack, variances[1], levels[1]),
         noninferior_if_equal=more(slack, variances[1], levels[1]),
+        noninferior_if_equal_at_most=more(slack, variances[1], levels[1], NEARLY_ALL),
     )
 
 
@@ -74,9 +80,16 @@ def of_events(
     def counts(factor: float) -> list[EventCount]:
         return [EventCount(one.share, *(factor * number for number in one[1:])) for one in seen]  # type: ignore[arg-type]
 
-    def equal(factor: float) -> list[EventCount]:
+    def equal(factor: float, errors: float = 0.0) -> list[EventCount]:
+        """As many events, each arm's its share of them; the canary's *errors* more than that."""
         totals = [(one.share, factor * (one.baseline + one.canary)) for one in seen]
-        return [EventCount(share, number * (1 - share), number * share) for share, number in totals]  # type: ignore[arg-type]
+        spread = sum(number * share * (1 - share) for share, number in totals)
+        moved = errors / math.sqrt(spread) if spread > 0 else 0.0
+        parts = [min(1.0, share + moved * share * (1 - share)) for share, _ in totals]
+        return [
+            EventCount(share, number * (1 - part), number * part)  # type: ignore[arg-type]
+            for (share, number), part in zip(totals, parts, strict=True)
+        ]
 
     def more(log_e: Callable[[float], float], level: float) -> int | None:
         factor = _factor(log_e, level)
@@ -90,6 +103,10 @@ def of_events(
         ),
         noninferior_if_equal=more(
             lambda by: events.log_e_fewer(equal(by), scale=scale, ratio=margin), levels[1]
+        ),
+        noninferior_if_equal_at_most=more(
+            lambda by: events.log_e_fewer(equal(by, NEARLY_ALL), scale=scale, ratio=margin),
+            levels[1],
         ),
     )
 

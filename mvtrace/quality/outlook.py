@@ -6,6 +6,10 @@ in hours at the pace of the comparison so far.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+from mvtrace.quality.forecast import Needed
 from mvtrace.quality.plan import Plan
 from mvtrace.quality.results import MetricResult
 from mvtrace.quality.sufficient import Sufficient
@@ -18,11 +22,17 @@ def forecast_of(plan: Plan, found: Sufficient, seen: tuple[MetricResult, ...]) -
     To revert one metric is enough, to promote the slowest of those required is needed, and the
     plan's minimum of hours.
     """
-    needed = [one.more_requests for one in seen if one.level_harm is not None]
-    harms = [one.harm for one in needed if one.harm is not None]
+
+    def needed(which: Callable[[Needed], int | None]) -> list[int | None]:
+        """Return what each required metric needs, in requests of any kind."""
+        required = [one for one in seen if one.level_harm is not None]
+        return [_of_all(which(one.more_requests), one, found.requests) for one in required]
+
+    harms = [one for one in needed(lambda one: one.harm) if one is not None]
     revert = min(harms) if harms else None
-    promote = _slowest([one.noninferior for one in needed])
-    equal = _slowest([one.noninferior_if_equal for one in needed])
+    promote = _slowest(needed(lambda one: one.noninferior))
+    equal = _slowest(needed(lambda one: one.noninferior_if_equal))
+    at_most = _slowest(needed(lambda one: one.noninferior_if_equal_at_most))
     pace = found.requests / found.arms.hours if found.arms.hours > 0 else 0.0
     left = max(0.0, plan.minimum_hours - found.arms.hours)
     return Forecast(
@@ -32,7 +42,15 @@ def forecast_of(plan: Plan, found: Sufficient, seen: tuple[MetricResult, ...]) -
         promote_hours=_hours(promote, pace, left),
         promote_if_equal_requests=equal,
         promote_if_equal_hours=_hours(equal, pace, left),
+        promote_if_equal_at_most_requests=at_most,
+        promote_if_equal_at_most_hours=_hours(at_most, pace, left),
     )
+
+
+def _of_all(needed: int | None, metric: MetricResult, requests: int) -> int | None:
+    """Return *needed* as requests of any kind: not all of them have a value of *metric*."""
+    counted = metric.baseline_requests + metric.canary_requests
+    return needed if not needed or not counted else math.ceil(needed * requests / counted)
 
 
 def _slowest(needed: list[int | None]) -> int | None:

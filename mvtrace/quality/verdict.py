@@ -56,6 +56,9 @@ class Forecast:
     promote_hours: float | None
     promote_if_equal_requests: int | None
     promote_if_equal_hours: float | None
+    promote_if_equal_at_most_requests: int | None
+    """By then 99 of 100 equal canaries are promoted, for each metric."""
+    promote_if_equal_at_most_hours: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

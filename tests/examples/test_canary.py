@@ -17,8 +17,6 @@ pytestmark = pytest.mark.story
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARIES = ("worse", "hot", "equal", "broken")
-LONGER = 5
-"""A forecast is what half of all equal canaries need; one in a thousand needs five times as much."""
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +47,17 @@ def test_worse_canary_is_reverted(told: dict[str, Any], name: str) -> None:
 
 def test_equal_canary_is_promoted_within_the_forecast(told: dict[str, Any]) -> None:
     """
-    A canary that only words its prompt otherwise is never reverted, and promoted before the multiple
-    of its first forecast that all but one in a thousand need; from then on everybody gets it.
+    A canary that only words its prompt otherwise is never reverted, and promoted within what its first
+    forecast says of 99 in 100 equal canaries; from then on everybody gets it.
     """
     looks = told["equal"]["looks"]
-    first = next((look for look in looks if look["promote_if_equal"] is not None), looks[-1])
-    last = looks[-1]
-    forecast = first["requests"] + (first["promote_if_equal"] or 0)
+    name = "promote_if_equal_at_most"
+    first, last = next(look for look in looks if look[name] is not None), looks[-1]
 
     assert [look["decision"] for look in looks[:-1]] == ["hold"] * (len(looks) - 1)
     assert (last["decision"], last["reason"]) == ("promote", "all_noninferior")
-    assert last["requests"] <= LONGER * forecast
+    # Looks are as far apart as the first is from the beginning: the first one beyond may promote.
+    assert last["asked"] < first["asked"] + first[name] + looks[0]["asked"]
     assert told["equal"]["after"] == {"canary": 200}
 
 
