@@ -22,17 +22,27 @@ from starlette.routing import Route
 
 import mvtrace
 from examples.canary.system import VERSIONS, Assistant, Parts
+from mvtrace.capture.rollout import Rollout
 
 
-def traced_app(stable: Assistant, canary: Assistant) -> Starlette:
-    """Return the application that answers with whatever version serves the request."""
+def traced_app(rollout: Rollout, *systems: Assistant) -> Starlette:
+    """Return the application that answers with whichever of *systems* serves the request.
+
+    By its version, not by its side: once promoted, the new version is the stable one.
+    """
+    of_version = {one.composite.version: one for one in systems}
 
     async def ask(request: Request) -> JSONResponse:
         said = await request.json()
-        arm = mvtrace.current_arm()
-        serving = canary if arm is not None and arm.is_canary else stable
-        answer = serving.answer(said["question"], said["seed"])
-        return JSONResponse({"answer": answer, "request_id": mvtrace.current_request_id()})
+        arm = mvtrace.current_arm() or rollout.arm
+        serving = of_version[arm.composite_version or ""]
+        return JSONResponse(
+            {
+                "answer": serving.answer(said["question"], said["seed"]),
+                "version": serving.composite.version,
+                "request_id": mvtrace.current_request_id(),
+            }
+        )
 
     return Starlette(routes=[Route("/ask", ask, methods=["POST"])])
 
@@ -77,7 +87,7 @@ def main() -> None:
     rollout = mvtrace.rollout(
         stable=stable.composite, canary=canary.composite, key="header:x-user", refresh_s=0.5
     )
-    app = Server(traced_app(stable, canary), rollout, said.arm_header)
+    app = Server(traced_app(rollout, stable, canary), rollout, said.arm_header)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

@@ -70,7 +70,9 @@ class Told:
     name: str
     looks: list[dict[str, Any]] = field(default_factory=list)
     after: dict[str, int] = field(default_factory=dict)
-    """Requests by version after the verdict was carried out."""
+    """Requests by version after the verdict was carried out, by what was recorded."""
+    answered: dict[str, int] = field(default_factory=dict)
+    """The same, by who gave the answers."""
     late_s: float = 0.0
     """How long after its question feedback came: the median of what is stored."""
     stable: str = ""
@@ -252,10 +254,12 @@ async def carried_out(stage: Stage, told: Told, crowd: Crowd) -> None:
     reason = shlex.quote(told.looks[-1]["sentence"])
     await asyncio.to_thread(stage.mvtrace, f"canary {told.decision} {place} --reason {reason}")
     await asyncio.sleep(1.5)
-    since = time.time_ns()
+    since, before = time.time_ns(), crowd.counts.versions.copy()
     await crowd.ask(LAST)
     await until(lambda: sum(served_since(told, since).values()) >= LAST, "they were not stored")
     told.after = served_since(told, since)
+    names = {told.stable: "stable", told.canary: "canary"}
+    told.answered = {names[one]: n for one, n in (crowd.counts.versions - before).items()}
     stage.say(f"since then: {told.after}")
 
 

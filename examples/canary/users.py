@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import json
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -37,6 +38,8 @@ class Counts:
     failed: int = 0
     told: int = 0
     waiting: int = 0
+    versions: Counter[str] = field(default_factory=Counter)
+    """Answers by the version that gave them, as it says itself."""
 
 
 @dataclass
@@ -93,6 +96,7 @@ class Crowd:
                 self.counts.failed += 1
                 continue
             self.counts.answers += 1
+            self.counts.versions[reply.get("version", "")] += 1
             draw = random.Random(f"feedback on {seed}")  # the model draws by the seed itself
             if draw.random() < JUDGED:
                 helped = draw.random() < KINDNESS[self._is_good(topic, reply["answer"])]

@@ -34,7 +34,10 @@ class Arm(NamedTuple):
 
     @property
     def is_canary(self) -> bool:
-        """Whether the new version serves."""
+        """Whether this is the canary's side.
+
+        A promoted version serves as stable: which system to run is told by ``composite_version``.
+        """
         return self.name == CANARY
 
 

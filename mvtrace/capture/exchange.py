@@ -67,8 +67,10 @@ class RequestExchange(Evidence):
     flags: Mapping[str, str] | None = None
     side: Side | None = None
     """Which of a rollout's systems serves; None where there is no rollout."""
+    chooser: Chooser | None = None
+    """The rollout that a middleware asked which side serves."""
     undecided: Chooser | None = None
-    """The rollout that draws once it is known for whom."""
+    """The rollout that is still to be told for whom the request is."""
     ended_at: int | None = None
     outcome: Outcome | None = None
     error_type: str | None = None
@@ -107,11 +109,14 @@ class RequestExchange(Evidence):
             self.tracing.register(declared.composite)
         self.declared = declared
         self.composite_version = declared.version
+        self.side = self.undecided = None
 
     def serve(self, side: Side, assignment: Assignment | None = None) -> None:
         """Let *side* of a rollout serve the request from here on, by *assignment* if it has one."""
-        declared = self.declared = side.declared
-        self.side = side
+        declared = side.declared
+        if declared is not self.declared and side.arm.composite is not None:
+            self.tracing.register(side.arm.composite)  # again, where it could not be spooled
+        self.declared, self.side = declared, side
         if declared.composite is not None or self.system is None:
             self.composite_version = declared.version
         if assignment is not None:

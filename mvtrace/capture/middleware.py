@@ -131,8 +131,13 @@ class TraceMiddleware:
         """Say on the one record of the request what this inner middleware knows better."""
         if self.composite is not None:
             declared = declared_by(self.composite)
-            outer.declare(declared)
-            if declared.rollout is not None:
+            if declared.rollout is None:
+                outer.declare(declared)
+            elif declared.rollout is not outer.chooser or self.arm is not None:
+                outer.declare(declared)
+                # What an outer rollout drew is nobody's choice: the inner one draws by itself.
+                if outer.assignment is not None and outer.assignment.basis == "assigned":
+                    outer.assignment = outer.arm = outer.flags = None
                 declared.rollout.enter(outer, scope, self.arm or outer.arm)
         if self.arm is not None:
             outer.arm = self.arm

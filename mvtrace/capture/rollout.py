@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any, Final
 
 from mvtrace.capture.arms import (
@@ -31,7 +32,7 @@ from mvtrace.capture.asgi import Scope
 from mvtrace.capture.assigning import Draw, UnitDigests, rollout_id, share_of
 from mvtrace.capture.declared import Composite, Declared, declared_by
 from mvtrace.capture.exchange import RequestExchange
-from mvtrace.capture.guard import fail_open, note_failure
+from mvtrace.capture.guard import fail_open
 from mvtrace.capture.pipeline import Tracing
 from mvtrace.capture.rollout_following import Follower
 from mvtrace.capture.rollout_told import Told
@@ -70,8 +71,11 @@ class Rollout:
         self._lock = threading.Lock()
         self._tracing: Tracing | None = None
         self._follower: Follower | None = None
-        self._digests: UnitDigests | None = None
-        self._said_at = float("-inf")
+        self._place: tuple[str | None, ...] = ()
+        """Whose rollout it is: collector, project, service, environment."""
+        self._digests: tuple[Tracing, UnitDigests] | None = None
+        self._said_at: dict[str, float] = {}
+        self._missed = 0
         known = None if stable is None or isinstance(stable, str) else stable
         self.declared = Declared(known)
         """What serves until more is known: the stable system, where it was handed over."""
@@ -81,9 +85,19 @@ class Rollout:
 
     # What is in force
 
+    @property
+    def arm(self) -> Arm:
+        """The side that nothing is drawn for: what to run where ``current_arm`` is None.
+
+        In a process that is disabled it is the stable system as it was handed over: no decision
+        is followed there.
+        """
+        return self._force.idle.arm
+
     def prepare(self, tracing: Tracing) -> None:
         """Find out what is in force while the server starts, so that its first requests know."""
         self._bind(tracing)
+        _ = tracing.digest_key_bytes  # units are digested with it, and it may be in a file
         if self._follower is not None:
             self._follower.wait_first()
 
@@ -93,22 +107,31 @@ class Rollout:
                 return
             if self._follower is not None:
                 self._follower.stop()
-            self._follower, self._tracing, self._digests = None, tracing, None
-            for one in (self._stable, self._canary):
-                if one is not None and not isinstance(one, str):
-                    tracing.register(one)
-            names = [one for one in (self._stable, self._canary) if isinstance(one, str)]
-            if self._share is None or names:
-                self._follower = Follower(
-                    tracing.config,
-                    names,
-                    self._hear,
-                    lambda: tracing.is_closed,
-                    refresh_s=self._refresh_s,
-                )
-                self._follower.begin()
-            else:
-                self._force = self._fixed(self.declared, declared_by(self._held(self._canary)))
+                self._follower = None
+            try:
+                self._begin(tracing)
+            finally:  # last: who finds it bound goes by what is in force, and does not wait
+                self._tracing = tracing
+
+    def _begin(self, tracing: Tracing) -> None:
+        config, before = tracing.config, self._place
+        self._place = (config.url, config.project, config.service, config.environment)
+        for one in (self._stable, self._canary):
+            if one is not None and not isinstance(one, str):
+                tracing.register(one)
+        names = [one for one in (self._stable, self._canary) if isinstance(one, str)]
+        if self._share is not None and not names:
+            self._force = self._fixed(self.declared, declared_by(self._held(self._canary)))
+            return
+        if before not in {(), self._place}:
+            self._force = self._idle(self.declared)  # what was decided was about another place
+        if config.environment is None:
+            self._warn("No decision about %s is followed: set MVTRACE_ENVIRONMENT", config.service)
+            return
+        self._follower = Follower(
+            config, names, self._hear, lambda: tracing.is_closed, refresh_s=self._refresh_s
+        )
+        self._follower.begin()
 
     @fail_open
     def _hear(self, told: Told) -> None:
@@ -125,12 +148,10 @@ class Rollout:
 
     def _fixed(self, stable: Declared, canary: Declared) -> Force:
         """Return the sides of a rollout whose share the application has set."""
-        config = self._tracing.config if self._tracing is not None else None
+        *_, service, environment = self._place
+        # Not of the stable version: the next one of it shall not draw anew for the same canary.
         found = self._name or rollout_id(
-            service=config.service if config else None,
-            environment=config.environment if config else None,
-            stable=stable.version,
-            canary=canary.version,
+            service=service, environment=environment, canary=canary.version
         )
         return drawn(Draw(found, self._share or 0.0), stable, canary)
 
@@ -181,10 +202,11 @@ class Rollout:
             text = "This process has no system of version %s, so no request is drawn for"
             self._warn(text, missing.version[:12])
 
-    def _warn(self, text: str, about: str) -> None:
-        if time.monotonic() - self._said_at > _SAY_S:
-            self._said_at = time.monotonic()
-            _log.warning(text, about)
+    def _warn(self, text: str, *about: object) -> None:
+        now = time.monotonic()
+        if now - self._said_at.get(text, float("-inf")) > _SAY_S:
+            self._said_at[text] = now
+            _log.warning(text, *about)
 
     # A request
 
@@ -193,29 +215,36 @@ class Rollout:
         """Say which side serves *exchange*; *named* is the side that somebody else has chosen."""
         if exchange.tracing is not self._tracing:
             self._bind(exchange.tracing)
-        if self._key.form == SUBJECT and named is None and self._force.draw is not None:
-            exchange.serve(self._force.idle)
+        exchange.chooser = self
+        if self._key.form == SUBJECT and self._force.draw is not None:
             exchange.undecided = self
-            return
-        self._decide(exchange, self._found(scope), named)
+            if named is None:
+                exchange.serve(self._force.idle)
+                return
+        find = self._key.find
+        self._decide(exchange, None if find is None else self._tried(find, scope), named)
 
     @fail_open
     def settle(self, exchange: RequestExchange, key: object) -> None:
         """Draw for *key*, which the application has named; the first naming holds."""
-        if exchange.undecided is not self:
+        if exchange.undecided is not self or exchange.is_finished:
             return
         exchange.undecided = None
         if exchange.tracing is not self._tracing:
             self._bind(exchange.tracing)
-        self._decide(exchange, key_bytes(key), exchange.arm)
+        self._decide(exchange, self._tried(key_bytes, key), exchange.arm)
 
-    def _found(self, scope: Scope) -> bytes | None:
-        if self._key.find is None:
-            return None
+    def _tried(self, find: Callable[[Any], bytes | None], said: object) -> bytes | None:
+        """Return the key that *find* makes of *said*; None where it fails.
+
+        That is the application's error and not tracing's, and its text may tell the key.
+        """
         try:
-            return self._key.find(scope)
+            return find(said)
         except Exception as error:  # noqa: BLE001 (the application's own function)
-            note_failure(error)
+            self._missed += 1
+            text = "No key of a rollout was found, which is text, bytes or an int: %s (%d so far)"
+            self._warn(text, type(error).__name__, self._missed)
             return None
 
     def _decide(self, exchange: RequestExchange, key: bytes | None, named: str | None) -> None:
@@ -239,10 +268,10 @@ class Rollout:
         exchange.serve(side, Assignment.holding(facts))
 
     def _digests_of(self, tracing: Tracing, rollout: str) -> UnitDigests:
-        digests = self._digests
-        if digests is None or digests.rollout != rollout:
-            digests = self._digests = UnitDigests(tracing.digest_key_bytes, rollout)
-        return digests
+        known = self._digests
+        if known is None or known[0] is not tracing or known[1].rollout != rollout:
+            known = self._digests = (tracing, UnitDigests(tracing.digest_key_bytes, rollout))
+        return known[1]
 
     def after_fork(self) -> None:
         """Find out anew in the child: threads stay with the parent."""
@@ -276,7 +305,8 @@ def rollout(  # noqa: PLR0913 (what a rollout is made of, by name)
     ``subject`` (whom ``mvtrace.subject`` names), ``request`` (each for itself) or a function over
     the ASGI scope; *unit* is what such a one is called. It never leaves the process. Requests
     without a key are served by the stable system and belong to no side, or with *unkeyed*
-    ``request`` are drawn for one by one. *name* is the id of a rollout with a share of its own.
+    ``request`` are drawn for one by one. *name* is the id of a rollout with a share of its own;
+    without it service, environment and canary are.
 
     Raises:
         ConfigurationError: an argument that cannot be.
@@ -325,8 +355,8 @@ def _is_line(text: object) -> bool:
 
 
 def arm_of(exchange: RequestExchange) -> Arm | None:
-    """Return which side serves *exchange*; asking settles what was still open."""
-    if exchange.undecided is not None:
+    """Return which side serves *exchange*; asking settles that where it was still open."""
+    if exchange.undecided is not None and exchange.arm is None:
         exchange.undecided.settle(exchange, None)
     side = exchange.side
     if side is not None:

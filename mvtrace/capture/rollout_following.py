@@ -56,6 +56,8 @@ class Follower:
         said = [("service", place[0]), ("environment", place[1])]
         self._question = f"{PATH}?{urlencode([*said, *(('version', one) for one in names)])}"
         self._last = b""
+        self._hearing = threading.Lock()
+        """Held while something is handed on, so that what is older never follows what is newer."""
         self._stop = threading.Event()
         self._answered = threading.Event()
         self._said_at = float("-inf")
@@ -77,15 +79,17 @@ class Follower:
         self._answered.wait(FIRST_ANSWER_S)
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more; after this nothing is handed on."""
         self._stop.set()
+        with self._hearing:
+            pass
 
     @fail_open
     def _read(self) -> None:
         data = self._file.read()
         if data:
             try:
-                self._take(data)
+                self._take(data, is_kept=True)
             except ValueError as error:
                 _log.warning("%s is no answer about a rollout: %s", self._file.path, error)
 
@@ -120,15 +124,21 @@ class Follower:
             self._keep(answer.body)
         return True
 
-    def _take(self, data: bytes) -> bool:
-        """Hand *data* on if it is new; raises ValueError where it is no answer."""
+    def _take(self, data: bytes, *, is_kept: bool = False) -> bool:
+        """Hand *data* on if it is new; raises ValueError where it is no answer.
+
+        What *is_kept* in the file is older than any answer, however long the disk took.
+        """
         if data == self._last:
             return False
         told, hear = parsed(data), self._told()
-        if hear is not None:
-            hear(told)
-        self._last = data
-        self._answered.set()
+        with self._hearing:
+            if self._stop.is_set() or (is_kept and self._answered.is_set()):
+                return False
+            if hear is not None:
+                hear(told)
+            self._last = data
+            self._answered.set()
         return True
 
     def _keep(self, data: bytes) -> None:

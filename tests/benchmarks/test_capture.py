@@ -104,22 +104,23 @@ def test_middleware_beside_opentelemetry(route: str, sink: str) -> None:
 
 def test_rollout_beside_none(sink: str) -> None:
     """
-    Prints what drawing for a user, and telling it on record and spans, adds to a request.
+    Prints what drawing for a user, and telling it on record and spans, adds to a request: paired with
+    requests without it in one process, and of whole processes.
     """
+    paired = [measured("rollout_worker.py", "150", sink=sink) for _ in range(ROUNDS)]
     rounds = interleaved(
         "capture_worker.py", ("mvtrace", "mvtrace-rollout"), "/json", "6000", sink=sink
     )
 
-    for key, words in (("calling_us", "while answering"), ("process_us", "process")):
-        added = [one["mvtrace-rollout"][key] - one["mvtrace"][key] for one in rounds]
-        ratios = [one["mvtrace-rollout"][key] / one["mvtrace"][key] for one in rounds]
-        print(
-            f"\nrollout +{statistics.median(added):4.1f} us {words}, {spread(ratios)} x without",
-            end="",
-        )
-    print()
+    added = statistics.median(one["added_us"] for one in paired)
+    ratios = [one["ratio"] for one in paired]
+    print(f"\nrollout +{added:4.1f} us while answering, {spread(ratios)} x without")
+    processes = [[one[name]["process_us"] for one in rounds] for name in rounds[0]]
+    added = statistics.median(b - a for a, b in zip(*processes, strict=True))
+    ratios = [b / a for a, b in zip(*processes, strict=True)]
+    print(f"rollout +{added:4.1f} us of the process, {spread(ratios)} x without")
 
-    assert len(rounds) == ROUNDS
+    assert len(rounds) == len(paired) == ROUNDS
 
 
 def _ratios(rounds: list[Round], name: str) -> list[float]:

@@ -42,7 +42,7 @@ def test_worse_canary_is_reverted(told: dict[str, Any], name: str) -> None:
     assert (last["decision"], last["reason"], last["metrics"]) == ("revert", "harm", ["helpful"])
     assert last["sentence"].startswith("Revert: helpful is proven worse.")
     assert told[name]["late_s"] > 1
-    assert told[name]["after"] == {"stable": 200}
+    assert told[name]["after"] == told[name]["answered"] == {"stable": 200}
 
 
 def test_equal_canary_is_promoted_within_the_forecast(told: dict[str, Any]) -> None:
@@ -58,7 +58,7 @@ def test_equal_canary_is_promoted_within_the_forecast(told: dict[str, Any]) -> N
     assert (last["decision"], last["reason"]) == ("promote", "all_noninferior")
     # Looks are as far apart as the first is from the beginning: the first one beyond may promote.
     assert last["asked"] < first["asked"] + first[name] + looks[0]["asked"]
-    assert told["equal"]["after"] == {"canary": 200}
+    assert told["equal"]["after"] == told["equal"]["answered"] == {"canary": 200}
 
 
 def test_broken_split_is_held(told: dict[str, Any]) -> None:

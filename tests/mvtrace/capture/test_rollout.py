@@ -5,63 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from asgi import REQUEST, Conversation, body, http_scope, start, websocket_scope
 from captured import Captured
-from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from rolled import CANARY, STABLE, Served, expected, halves
 
 import mvtrace
 from mvtrace.capture.assigning import Draw
 from mvtrace.capture.pipeline import Tracing
-from mvtrace.capture.rollout import Rollout
-from mvtrace.errors import ConfigurationError
 
-STABLE = mvtrace.composite("bot", mvtrace.custom("x", version="1"))
-CANARY = mvtrace.composite("bot", mvtrace.custom("x", version="2"))
 pytestmark = pytest.mark.usefixtures("tracing")
-
-
-def halves(**options: Any) -> Rollout:
-    said: dict[str, Any] = {"key": "header:x-user-id", "share": 0.5, "name": "r", **options}
-    return mvtrace.rollout(stable=STABLE, canary=CANARY, **said)
-
-
-class Served:
-    """An application behind the middleware that notes which side it was told, request by request."""
-
-    def __init__(self, composite: Any, *, names: str | None = None, **options: Any) -> None:
-        self.told: list[Any] = []
-        self._names = names
-        self._app: Any = mvtrace.TraceMiddleware(self._answer, composite=composite, **options)
-
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        if self._names is not None:
-            mvtrace.subject(self._names)
-        self.told.append(mvtrace.current_arm())
-        with trace.get_tracer("library").start_as_current_span("inner"):
-            await send(start())
-            await send(body(b"x"))
-
-    def ask(self, headers: Mapping[str, str] | None = None, **more: Any) -> Any:
-        """Serve one request and return what the application was told."""
-        pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-        talk = Conversation(REQUEST)
-        asyncio.run(self._app(http_scope(headers=pairs, **more), talk.receive, talk.send))
-        return self.told[-1]
-
-    def arms(self, users: int = 20) -> list[str]:
-        """Serve one request of each user and return the sides."""
-        return [self.ask({"x-user-id": f"user-{n}"}).name for n in range(users)]
-
-
-def expected(rollout: str, share: float, users: int = 20) -> list[str]:
-    draw = Draw(rollout, share)
-    keys = (f"user-{n}".encode() for n in range(users))
-    return ["canary" if draw.is_canary(key) else "stable" for key in keys]
 
 
 def test_application_record_and_version_agree(captured: Captured) -> None:
@@ -222,20 +178,6 @@ def test_requests_drawn_one_by_one(captured: Captured, options: dict[str, Any]) 
         assert (one.arm == "canary") == Draw("r", 0.5).is_canary(one.request_id.encode())
 
 
-def test_a_function_that_fails_costs_nothing(captured: Captured) -> None:
-    """
-    An error of the key's function is counted; the request is answered by the stable system.
-    """
-
-    def broken(scope: Any) -> str:
-        raise KeyError("user")
-
-    for key in (broken, lambda scope: 1.5, lambda scope: object()):
-        assert Served(halves(key=key)).ask().composite is STABLE
-    assert [one.status_code for one in captured.records] == [200] * 3
-    assert captured.tracing.stats()["capture_errors"] == 3
-
-
 def test_subject_is_drawn_for_when_it_is_named(captured: Captured) -> None:
     """
     With the key ``subject`` the side is that of whom the application names, from then on.
@@ -262,9 +204,9 @@ def test_subject_that_comes_too_late_changes_nothing(captured: Captured) -> None
         await send(start())
         await send(body(b"x"))
 
-    served._app.app = answer
+    served.app.app = answer
     talk = Conversation(REQUEST)
-    asyncio.run(served._app(http_scope(), talk.receive, talk.send))
+    asyncio.run(served.app(http_scope(), talk.receive, talk.send))
 
     assert [one.name for one in told] == ["stable", "stable"]
     assert captured.record.assignment is None
@@ -333,7 +275,7 @@ def test_inner_middleware_draws(captured: Captured) -> None:
     """
     A rollout in an inner middleware decides for the one record of the request.
     """
-    inner = mvtrace.TraceMiddleware(Served(None)._answer, composite=halves(share=1.0))
+    inner = mvtrace.TraceMiddleware(Served(None).answer, composite=halves(share=1.0))
     talk = Conversation(REQUEST)
     scope = http_scope(headers=[(b"x-user-id", b"user-1")])
     outer: Any = mvtrace.TraceMiddleware(inner)
@@ -370,42 +312,3 @@ def test_environment_names_a_rollout(
     Served(None).ask({"x-user-id": "user-1"})
 
     assert (captured.record.arm, captured.record.composite_version) == ("canary", CANARY.version)
-
-
-KEY = (
-    "it is header:NAME, cookie:NAME, subject, request or a function that returns the key of an "
-    "ASGI scope"
-)
-SYSTEM = "it is a composite, or the digits or name of a registered one"
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"share": -0.1}, "share is -0.1; it is a number from 0 to 1."),
-        ({"share": float("nan")}, "share is nan; it is a number from 0 to 1."),
-        ({"canary": None}, "share is 0.5; it is between a stable and a canary system."),
-        ({"share": None}, "name is 'r'; without a share the decision's id is the name."),
-        ({"key": "user"}, f"key is 'user'; {KEY}."),
-        ({"key": "header:"}, f"key is 'header:'; {KEY}."),
-        ({"key": "cookie:a b"}, f"key is 'cookie:a b'; {KEY}."),
-        ({"key": 7}, f"key is 7; {KEY}."),
-        ({"unit": "a b"}, "unit is 'a b'; it is a word such as user or session."),
-        ({"stable": 7}, f"stable is 7; {SYSTEM}."),
-        ({"canary": "a\nb"}, f"canary is 'a\\nb'; {SYSTEM}."),
-        ({"name": "a\x00"}, "name is 'a\\x00'; it is a line of at most 128 characters."),
-        ({"name": "a" * 129}, "; it is a line of at most 128 characters."),
-        ({"unkeyed": "canary"}, "unkeyed is 'canary'; it is stable or request."),
-        ({"refresh_s": 0}, "refresh_s is 0; it is at least 0.05."),
-    ],
-)
-def test_what_cannot_be_a_rollout(options: dict[str, Any], words: str) -> None:
-    """
-    A mistake is refused when the rollout is written, with the value and what it should be.
-    """
-    said: dict[str, Any] = {"stable": STABLE, "canary": CANARY, "share": 0.5, "name": "r"}
-
-    with pytest.raises(ConfigurationError) as caught:
-        mvtrace.rollout(**{"key": "request", **said, **options})
-
-    assert str(caught.value).endswith(words)

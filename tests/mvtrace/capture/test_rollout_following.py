@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asgi import REQUEST, Conversation, body, http_scope, start
+from asgi import body, start
+from followed import ID, NEW, OLD, USERS, Process, all_of, following, kept_in, split, traced
 from rollout_server import RolloutServer, version_told
 
 import mvtrace
-from mvtrace.capture.assigning import Draw
 from mvtrace.capture.pipeline import Tracing
-from mvtrace.capture.rollout import Rollout
 from mvtrace.capture.rollout_told import parsed
 
-OLD = mvtrace.composite("bot", mvtrace.custom("x", version="1"))
-NEW = mvtrace.composite("bot", mvtrace.custom("x", version="2"))
 FOREIGN = "f" * 64
-ID = "0123456789abcdef" * 2
-USERS = 20
 
 
 @pytest.fixture
@@ -37,86 +30,12 @@ def server() -> Iterator[RolloutServer]:
         yield one
 
 
-def traced(url: str, folder: Path) -> Tracing:
-    return mvtrace.configure(
-        service="bot", environment="prod", project="p", url=url, spool_dir=folder / "spool",
-        exit_grace_s=0.0, digest_key="0123456789abcdef",
-    )  # fmt: skip
-
-
 @pytest.fixture
 def tracing(server: RolloutServer, tmp_path: Path) -> Iterator[Tracing]:
     """Tracing at that server."""
     made = traced(server.url, tmp_path)
     yield made
     made.shutdown()
-
-
-def kept_in(folder: Path) -> Path:
-    """The file of the last answer, once it is written."""
-    deadline = time.monotonic() + 30
-    while not (found := list((folder / "spool" / "rollouts").glob("*.json"))):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found[0]
-
-
-def following(**options: Any) -> Rollout:
-    said: dict[str, Any] = {"stable": OLD, "canary": NEW, **options}
-    return mvtrace.rollout(key="header:x-user-id", refresh_s=0.05, **said)
-
-
-class Process:
-    """What a serving process does: its lifespan begins, then users ask."""
-
-    def __init__(self, rollout: Rollout, *, begins: bool = True) -> None:
-        self._app: Any = mvtrace.TraceMiddleware(self._answer, composite=rollout)
-        self._told: Any = None
-        if begins:
-            asyncio.run(self._begin())
-
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            await receive()
-            return
-        self._told = mvtrace.current_arm()
-        await send(start())
-        await send(body(b"x"))
-
-    async def _begin(self) -> None:
-        talk = Conversation({"type": "lifespan.startup"})
-        await self._app({"type": "lifespan"}, talk.receive, talk.send)
-
-    def ask(self, user: int) -> Any:
-        talk = Conversation(REQUEST)
-        scope = http_scope(headers=[(b"x-user-id", f"user-{user}".encode())])
-        asyncio.run(self._app(scope, talk.receive, talk.send))
-        return self._told
-
-    def sides(self) -> list[tuple[str, str | None]]:
-        """Side and version of each user."""
-        told = [self.ask(user) for user in range(USERS)]
-        return [(one.name, one.composite_version) for one in told]
-
-    def until(self, sides: list[tuple[str, str | None]]) -> None:
-        """Ask until the users have these sides."""
-        deadline = time.monotonic() + 30
-        while (found := self.sides()) != sides:
-            if time.monotonic() > deadline:
-                raise AssertionError(found)
-            time.sleep(0.02)
-
-
-def split(share: float, rollout: str = ID) -> list[tuple[str, str | None]]:
-    draw = Draw(rollout, share)
-    return [
-        ("canary", NEW.version) if draw.is_canary(f"user-{n}".encode()) else ("stable", OLD.version)
-        for n in range(USERS)
-    ]
-
-
-def all_of(version: str) -> list[tuple[str, str | None]]:
-    return [("stable", version)] * USERS
 
 
 @pytest.mark.usefixtures("tracing")
@@ -164,7 +83,7 @@ def test_a_server_starts_while_the_collector_is_down(server: RolloutServer, tmp_
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
     code = (
-        "import asyncio, sys; sys.argv = ['x']; import test_rollout_following as t; "
+        "import asyncio, sys; sys.argv = ['x']; import followed as t; "
         "from pathlib import Path; import mvtrace; "
         f"t.traced({server.url!r}, Path({str(tmp_path)!r})); "
         "print(t.Process(t.following()).sides())"
@@ -173,7 +92,7 @@ def test_a_server_starts_while_the_collector_is_down(server: RolloutServer, tmp_
     told = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True, text=True, check=True, timeout=60,
-        env={**os.environ, "PYTHONPATH": ":".join([str(Path(__file__).parent), *sys.path])},
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
     ).stdout  # fmt: skip
 
     assert told.splitlines()[-1] == str(split(0.4))
@@ -330,7 +249,7 @@ def test_a_version_that_is_only_known_is_not_made_anew(
         await send(body(b"x"))
 
     process = Process(following(stable=None, canary=None))
-    process._app.app = answer
+    process.app.app = answer
     for user in range(USERS):
         process.ask(user)
 
