@@ -9,26 +9,43 @@ its rows are wanted; data frames come over Arrow, in the library that is install
     frame = daily.to_pandas()
 
 Only rows of one project are seen: the *project* given, else ``MVTRACE_PROJECT``, else the only one
-of the key or ``default``. The tables and views are described in ``schemas/``; the database's client
-and the libraries of frames are imported when they are used.
+of the key or ``default``. A result is held in memory, and is one of at most a gigabyte; a collector
+has lower limits of its own. The tables and views are described in ``schemas/``; the database's
+client and the libraries of frames are imported when they are used.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
 from importlib import import_module
+from numbers import Number
 from types import MappingProxyType
 from typing import Any, Final
+from uuid import UUID
 
 from mvtrace.config import DEFAULT_URL
-from mvtrace.errors import UnavailableError, UsageError
+from mvtrace.errors import (
+    ConfigurationError,
+    StatementFailedError,
+    UnavailableError,
+    UsageError,
+)
 
 _SHOWN: Final = 60
 _FORMAT: Final = "ArrowStream"
 _PROJECT: Final = "default"
+_PROJECTS: Final = re.compile(r"[a-z0-9_-]{1,63}")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_ENDS_WITH_FORMAT: Final = re.compile(r"\bFORMAT\s+\w+\s*;?\s*\Z", re.IGNORECASE)
+_SIMPLE: Final = (str, Number, date, UUID, type(None))
+_MOST: Final = {"max_result_bytes": str(1 << 30), "result_overflow_mode": "throw"}
+_TOO_LARGE: Final = frozenset({241, 396})
+"""MEMORY_LIMIT_EXCEEDED, TOO_MANY_ROWS_OR_BYTES."""
 
 
 class LibraryMissingError(UnavailableError):
@@ -56,6 +73,18 @@ class NotTextError(UsageError):
         self.column = column
 
 
+class ResultTooLargeError(UsageError):
+    """A result is more than whoever is asked gives, or than fits into its memory."""
+
+    code = "result-too-large"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The result is too large: {reason}.",
+            hint="Name the columns that are wanted, add a condition or LIMIT, or group in SQL.",
+        )
+
+
 def query(
     sql: str,
     parameters: Mapping[str, Any] | None = None,
@@ -68,10 +97,21 @@ def query(
     ``{name:Type}`` in *sql* takes its value from *parameters*, and ``{project:String}`` is the
     project where they do not say another. *dsn* is ``http://HOST:PORT`` (a collector; else
     ``MVTRACE_URL``, else the one of this host; its key is ``MVTRACE_API_KEY``), ``chdb:///DIR`` or
-    ``clickhouse://USER:PASSWORD@HOST:PORT/DATABASE``.
+    ``clickhouse://USER:PASSWORD@HOST:PORT/DATABASE``. *sql* is a statement as it is, never put
+    together with values: those are *parameters*, which go apart from it and are not read as SQL.
+
+    Raises:
+        UsageError: *sql* is no statement, or a parameter cannot be passed.
+        ConfigurationError: the project is none.
     """
     address = dsn or os.environ.get("MVTRACE_URL") or DEFAULT_URL
     chosen = project or os.environ.get("MVTRACE_PROJECT") or None
+    if chosen is not None and not _PROJECTS.fullmatch(chosen):
+        expected = "a project is a-z, 0-9, _ and -, at most 63 characters"
+        raise ConfigurationError("project", chosen[:80], expected)
+    _check_statement(sql)
+    for name, value in (parameters or {}).items():
+        _check_parameter(name, value)
     return Result(sql, parameters, dsn=address, project=chosen)
 
 
@@ -177,10 +217,54 @@ class Result:
             self._dsn, read_only=True, api_key=key, project=self._project
         ) as store:
             if store.kind == "collector":
-                yield store
+                with _bounded():
+                    yield store
                 return
-            with store.session(own.filters(store.database, self._project or _PROJECT)) as session:
+            filters = own.filters(store.database, self._project or _PROJECT)
+            with store.session({**filters, **_MOST}) as session, _bounded():
                 yield session
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Say of a result that is too large that it is."""
+    try:
+        yield
+    except StatementFailedError as error:
+        if error.store_code not in _TOO_LARGE:
+            raise
+        raise ResultTooLargeError(error.message.rpartition("statement: ")[2].rstrip(".")) from error
+
+
+def _check_statement(sql: object) -> None:
+    """Refuse what is no one statement whose result has a form of its own already."""
+    if not isinstance(sql, str) or not sql.strip():
+        raise UsageError(f"The statement is {sql!r:.60}; it is a text with one SELECT.")
+    if _ENDS_WITH_FORMAT.search(sql):
+        raise UsageError(
+            "The statement ends with FORMAT, and its result has a form already.",
+            hint="Leave it out: .rows, .to_arrow(), .to_pandas() and .to_polars() are forms.",
+        )
+
+
+def _check_parameter(name: object, value: Any) -> None:
+    """Refuse what would not arrive as what it is."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise UsageError(f"The parameter {name!r:.60} has no name that SQL could use.")
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            _check_parameter(name, one)
+        return
+    if isinstance(value, (bytes, bytearray)):
+        raise UsageError(
+            f"The parameter {name!r} is bytes, which cannot be passed.",
+            hint=f"Pass its hex digits, and write unhex({{{name}:String}}).",
+        )
+    if not isinstance(value, _SIMPLE):
+        raise UsageError(
+            f"The parameter {name!r} is of type {type(value).__name__}, which cannot be passed.",
+            hint="Pass text, a number, a date or time, a UUID, None, or a list of those.",
+        )
 
 
 def _library(wanted: str, name: str) -> Any:

@@ -371,12 +371,11 @@ class ScoreRow(NamedTuple):
 
 
 class EvaluatedTraceRow(NamedTuple):
-    """Under which id evaluations of a trace were put, and whose they turned out to be."""
+    """An id that evaluations of a trace were ever put under."""
 
     project: str
     trace_id: bytes
     request_id: bytes
-    owner: bytes
     received_at: datetime
 
 
@@ -493,7 +492,7 @@ class AccessRow(NamedTuple):
 
 
 class QualityHourlyRow(NamedTuple):
-    """What the requests of one hour came to: sums by version, arm, metric and bucket."""
+    """What the requests of one hour came to: sums by version, arm, metric, and of each bucket."""
 
     project: str
     environment: str
@@ -505,7 +504,6 @@ class QualityHourlyRow(NamedTuple):
     hour: datetime
     phase: str
     scorer: str
-    bucket: int
     revision: int
     requests: int
     total: float
@@ -513,6 +511,13 @@ class QualityHourlyRow(NamedTuple):
     base: float
     base_squares: float
     cross: float
+    buckets: Sequence[int]
+    bucket_requests: Sequence[int]
+    bucket_total: Sequence[float]
+    bucket_squares: Sequence[float]
+    bucket_base: Sequence[float]
+    bucket_base_squares: Sequence[float]
+    bucket_cross: Sequence[float]
 
 
 class QualityUnitRow(NamedTuple):
@@ -527,6 +532,16 @@ class QualityUnitRow(NamedTuple):
     unit: bytes
     revision: int
     request_id: bytes
+
+
+class QualitySweptRow(NamedTuple):
+    """How far the roll-up of a project is, or of one hour that lacks something."""
+
+    project: str
+    hour: datetime
+    lacks: bool
+    swept_to: datetime
+    revision: int
 
 
 class MigrationRow(NamedTuple):
@@ -558,6 +573,7 @@ TABLES: Final[Mapping[str, type[Any]]] = {
     "producer_checks": ProducerCheckRow,
     "producers": ProducerRow,
     "quality_hourly": QualityHourlyRow,
+    "quality_swept": QualitySweptRow,
     "quality_units": QualityUnitRow,
     "quarantine": QuarantineRow,
     "registry_entries": RegistryEntryRow,

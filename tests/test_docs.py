@@ -8,10 +8,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
+from rollout_server import RolloutServer
 
 from mvtrace.cli.main import cli
 
@@ -103,24 +105,59 @@ assert len(reply.headers["x-mvtrace-request-id"]) == 36
     assert run.returncode == 0, run.stderr
 
 
-def test_rollout_of_the_readme_runs(tmp_path: Path) -> None:
+ROLLOUT = """
+import time
+from starlette.testclient import TestClient
+client = TestClient(app)
+deadline = time.monotonic() + 30
+while True:
+    reply = client.get("/ask", headers={"x-user-id": "u-1"}).text
+    if reply == EXPECTED:
+        break
+    assert time.monotonic() < deadline, reply
+    time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ("nothing", "one sentence"),
+        ("canary", "brief"),
+        ("promoted", "brief"),
+        ("promoted, no environment", "one sentence"),
+        ("promoted, disabled", "one sentence"),
+    ],
+)
+def test_rollout_of_the_readme_runs(tmp_path: Path, case: str, said: str) -> None:
     """
-    The README's canary serves everybody by the stable system until something is decided.
+    The README's server answers by the version that is decided: by the stable system until something is
+    and where nothing is followed, by the new one for whom the canary serves and once it is promoted.
     """
     [program] = blocks("py")
-    ask = """
-from starlette.testclient import TestClient
-reply = TestClient(app).get("/ask", headers={"x-user-id": "u-1"})
-assert reply.text == "one sentence", reply.text
-"""
-    environ = {**os.environ, "MVTRACE_SPOOL_DIR": str(tmp_path), "MVTRACE_EXIT_GRACE_S": "0"}
+    known: dict[str, Any] = {}
+    exec(program, known)
+    with RolloutServer() as server:
+        if case == "canary":
+            server.runs("r", known["old"].version, known["new"].version, 1.0)
+        elif case.startswith("promoted"):
+            server.serves(known["new"].version)
+        environ = {
+            **os.environ, "MVTRACE_SPOOL_DIR": str(tmp_path), "MVTRACE_EXIT_GRACE_S": "0",
+            "MVTRACE_URL": server.url, "MVTRACE_ENVIRONMENT": "prod", "MVTRACE_SERVICE": "support",
+        }  # fmt: skip
+        if "disabled" in case:
+            environ["MVTRACE_DISABLED"] = "1"
+        elif "no environment" in case:
+            del environ["MVTRACE_ENVIRONMENT"]
 
-    run = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program + ask],
-        env=environ, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        run = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", f"EXPECTED = {said!r}\n{program}{ROLLOUT}"],
+            env=environ, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
 
-    assert run.returncode == 0, run.stderr
+        assert run.returncode == 0, run.stderr
+        assert bool(server.questions) == ("," not in case)
 
 
 @pytest.mark.parametrize(

@@ -176,8 +176,10 @@ class Numbers:
     """Minutes that could not be swept."""
     quality_swept_at: float = 0.0
     """Unix time in seconds since when the roll-up is up to date; 0 before it first was."""
+    quality_behind_s: float = 0.0
+    """How long ago the oldest was received that may not be in the roll-up, in seconds."""
     quality_failed: int = 0
-    """Hours that could not be rolled up."""
+    """Times that an hour could not be rolled up."""
     unstored_accesses: int = 0
     """Entries of the access log that are durable and not yet rows."""
 
@@ -247,11 +249,12 @@ def _store_metrics(numbers: Numbers) -> Iterator[Metric]:
     swept_at, failed = numbers.drift_swept_at, numbers.drift_failed
     yield CounterMetricFamily("mvtrace_drift_unswept_minutes", "Minutes not swept.", failed)
     unmade = numbers.quality_failed
-    yield CounterMetricFamily("mvtrace_quality_unswept_hours", "Hours not rolled up.", unmade)
+    yield CounterMetricFamily("mvtrace_quality_unswept_hours", "Hours that failed.", unmade)
     rolled_up_at = numbers.quality_swept_at
     for name, text, value in (
         ("drift_swept_time_seconds", "Unix time of the last sweep for drift.", swept_at),
         ("quality_swept_time_seconds", "Unix time of the last whole roll-up.", rolled_up_at),
+        ("quality_behind_seconds", "How far the roll-up is behind.", numbers.quality_behind_s),
         ("in_flight_bytes", "Bytes of bodies being read or written.", numbers.in_flight_bytes),
         ("access_unstored", "Entries that are durable, not yet rows.", numbers.unstored_accesses),
         ("ready", "1 while every check of /readyz holds.", float(numbers.is_ready)),

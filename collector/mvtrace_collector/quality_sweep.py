@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from mvtrace.quality.sources import Asked
 from mvtrace.store.session import Session
+from mvtrace_collector.quality_progress import now_ms
 from mvtrace_collector.statements import statement
 
 HOUR_MS: Final = 3_600_000
@@ -26,6 +27,11 @@ STAGED: Final = 50_000
 BUCKETS: Final = 256
 BUCKET: Final = f"toInt64(sipHash64('mvtrace.quality/1', clustered) % {BUCKETS})"
 """A bucket of units, by another salt and another hash than draw their arm."""
+IN_FORCE_MS: Final = 30 * 86_400_000
+"""How long after a verdict its plan is asked for."""
+MAX_IN_FORCE: Final = 100
+SLACK_MS: Final = 600_000
+"""How much later than it was received something may be stored."""
 SETTINGS: Final = {
     "max_threads": 1,
     "max_execution_time": 120,
@@ -48,6 +54,8 @@ class QualitySweep:
         self._database = database
         self._project = project
         self._revision = 0
+        self._in_force: dict[str, tuple[int, Any]] = {}
+        self._verdicts_ms = 0
 
     def sweep(
         self, hour: int, asked: Asked, *, prices: str, again: Callable[[list[int]], None]
@@ -73,14 +81,34 @@ class QualitySweep:
         self._stage("cells", values=values, **given)
         self._command("quality_hourly", hour=hour, revision=self._next_revision())
 
+    def is_empty(self, hour: int) -> bool:
+        """Return whether *hour* has no requests, and never had any in the roll-up.
+
+        Of such an hour somebody sent scores; there is nothing to make anew.
+        """
+        if self._query("quality_counted", **hour_ids(hour))[0][0]:
+            return False
+        return not self._query("quality_known", hour=hour)[0][0]
+
     def missing(self, metric: str, made: str, *, since: int) -> list[int]:
         """Return the hours from *since* on that have *metric* and not yet what is *made* of it."""
         found = self._query("quality_missing", metric=metric, made=made, since=since)
         return [int(row[0]) for row in found]
 
     def plans(self) -> list[Any]:
-        """Return the bodies of the project's plans, the newest first."""
-        return [row[0] for row in self._query("quality_plans")]
+        """Return the bodies of the project's plans: those by which verdicts are kept, then others.
+
+        Whoever may send data may register plans, and only who governs keeps verdicts: a thousand
+        new plans push out none that decides.
+        """
+        since = self._verdicts_ms or now_ms() - IN_FORCE_MS
+        for plan, body, kept_ms in self._query("quality_in_force", since_ms=since):
+            self._in_force[str(plan)] = (int(kept_ms), body)
+            self._verdicts_ms = max(self._verdicts_ms, int(kept_ms) - SLACK_MS)
+        newest = sorted(self._in_force.items(), key=lambda one: (-one[1][0], one[0]))
+        self._in_force = dict(newest[:MAX_IN_FORCE])
+        kept = [body for _, body in self._in_force.values()]
+        return [*kept, *(row[0] for row in self._query("quality_plans"))]
 
     def _values(self, given: dict[str, Any]) -> str:
         """Return the statement for what each request is worth: staged, where that is little.

@@ -30,6 +30,9 @@ PATH: Final = "/api/v1/scores"
 MAX_BODY: Final = 4096
 _MAX_AGE_S: Final = "600"
 _VOTE: Final = "score"
+_LEAST: Final = -1.0
+_MOST: Final = 10.0
+"""A vote is a thumb or some stars; the loader holds what comes by /v1/logs to the same."""
 
 
 class State(Protocol):
@@ -81,6 +84,8 @@ def _score(body: bytes) -> Score:
         said = Score.from_line(body)
     except ValueError as error:
         raise ConfigurationError("body", None, str(error)) from error
+    if said.value is not None and not _LEAST <= said.value <= _MOST:
+        raise ConfigurationError("body", None, "the value of a vote is not -1 to 10")
     return Score(
         request_id=said.request_id,
         name=said.name,

@@ -174,7 +174,6 @@ class SegmentStage:
             StatementFailedError: the store refuses for another reason.
             UnavailableError: the store does not answer.
             ShortLoadError: rows are missing after the insert.
-
         """
         try:
             self._load(segment)
@@ -220,12 +219,8 @@ class SegmentStage:
                 event_content = _event_content(logs["keys"])
                 self._insert_by_month("events", months, event_content=event_content)
                 self._verify("events", logs["events"])
-        if logs["scores"]:
-            self._store_scores()  # an evaluation is of the request that its trace has
-        if has_records or (logs["scores"] and logs["events"]):
-            self.scored += Evaluations(self._session, self._database).settle(
-                has_records=has_records, has_events=bool(logs["scores"] and logs["events"])
-            )
+        if logs["scores"] or has_records:
+            self._store_scores(logs)
 
     def _read(self, segment: Path, signals: Collection[int]) -> None:
         for name in _STAGES:
@@ -350,7 +345,14 @@ class SegmentStage:
             self._insert("quarantine_decisions")
             self._rows["quarantine"] += refused
 
-    def _store_scores(self) -> None:
+    def _store_scores(self, logs: dict[str, Any]) -> None:
+        evaluations = Evaluations(self._session, self._database)
+        evaluations.find(logs)
+        if logs["scores"]:
+            self._store_given()
+        self.scored += evaluations.settle()
+
+    def _store_given(self) -> None:
         self._session.command(statement("scores_stage_create", self._database))
         self._session.command(statement("scores_stage", self._database))
         survey = self._one("scores_survey")

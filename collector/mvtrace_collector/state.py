@@ -344,6 +344,7 @@ class CollectorState:
             drift_swept_at=drift.swept_at,
             drift_failed=drift.failed,
             quality_swept_at=self._quality.numbers.swept_at,
+            quality_behind_s=self._quality.numbers.behind_s,
             quality_failed=self._quality.numbers.failed,
             unstored_accesses=accesses.accepted_seq - accesses.stored_seq,
         )

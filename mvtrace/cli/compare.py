@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 URL = click.option("--url", metavar="URL", help="A collector (MVTRACE_URL, else 127.0.0.1:4318).")
 STORE = click.option("--store", metavar="DSN", help="Read this store directly; keeps nothing.")
+_ARMS: Final = ("stable", "canary")
+"""As a rollout calls its sides."""
 _DECIDED: Final = ("promote", "revert")
 _LEAST_INTERVAL_S: Final = 1.0
 _DEFAULT_WIDTH: Final = 100
@@ -43,7 +45,9 @@ _DEFAULT_WIDTH: Final = 100
 @click.argument("baseline", required=False)
 @click.argument("canary", required=False)
 @click.option("--plan", "plan_text", metavar="PLAN", help="A file, or a registered plan.")
-@click.option("--arms", "by_arm", is_flag=True, help="BASELINE and CANARY are arms.")
+@click.option(
+    "--arms", "by_arm", is_flag=True, help="They are arms; with --rollout stable and canary."
+)
 @click.option("--service")
 @click.option("--environment")
 @click.option("--rollout", metavar="ID", help="Only requests that this rollout assigned.")
@@ -99,11 +103,13 @@ def _asked(said: Mapping[str, Any]) -> dict[str, Any]:
         raise CommandLineError(
             f"{baseline!r} is compared with nothing.", hint="Name BASELINE and CANARY, or neither."
         )
-    if baseline is None:
-        if said["by_arm"]:
+    if baseline is None and said["by_arm"]:
+        if not said["rollout"]:
             raise CommandLineError(
                 "--arms without arms.", hint="For example: mvtrace compare stable canary --arms."
             )
+        baseline, canary = _ARMS
+    if baseline is None:
         baseline, canary = _running(said)
     filters, now_ms = import_module("mvtrace.store.filters"), time.time_ns() // 1_000_000
     times = {
@@ -201,6 +207,7 @@ def _write(
     """Write *look* as JSON, as a line, or whole; *is_one*: it is all that is written."""
     if as_json:
         told = {**look.to_dict(), "exit_code": look.verdict.exit_code, "is_kept": look.is_kept}
+        told |= {"versions": look.versions} if look.versions else {}
         text = json_text({**told, "notes": list(look.notes)}, indent=2 if is_one else None)
         listing.write(text)
         return

@@ -32,6 +32,8 @@ COLUMNS: Final = (
     "metric", "baseline", "canary", "difference", "interval", "allowed", "worse", "no worse", "",
 )  # fmt: skip
 MOST_PLOTS: Final = 2
+MOST_VERSIONS: Final = 3
+"""Versions that are named of an arm."""
 PLOT_ROWS: Final = 12
 _MARGIN: Final = 28
 """What a line of a plot has beside the bars."""
@@ -79,7 +81,8 @@ def _head(look: Look) -> Iterator[list[str]]:
         ("canary", look.canary, arms.canary),
     ):
         called = inert(side) if is_arm else version_words(side)
-        yield [name, called, plural(number, "request"), f"{number / total:.1%}"]
+        served = _served(look, side)
+        yield [name, called, plural(number, "request"), f"{number / total:.1%}", *served]
     places = ("service", look.service), ("environment", look.environment)
     named = [f"{name} {inert(value)}" for name, value in places if value]
     named += [f"rollout {inert(look.rollout[:12])}"] if look.rollout else []
@@ -89,6 +92,19 @@ def _head(look: Look) -> Iterator[list[str]]:
     yield [f"for        {since}{duration_words(arms.arms.hours)}; look {verdict.past.looks:,}"]
     digest = verdict.plan.digest.removeprefix("sha256:")
     yield [f"plan       {inert(verdict.plan.name)} ({digest[:12]}), by {inert(verdict.plan.unit)}"]
+
+
+def _served(look: Look, side: str) -> list[str]:
+    """Return which versions an arm was served by."""
+    found = look.versions.get(side, {})
+    several = len(found) > 1
+    shown = [
+        f"{version_words(one) or 'no version'}{f' ({number:,})' if several else ''}"
+        for one, number in list(found.items())[:MOST_VERSIONS]
+    ]
+    if len(found) > MOST_VERSIONS:
+        shown.append(f"{len(found) - MOST_VERSIONS} more")
+    return [f"by {', '.join(shown)}"] if shown else []
 
 
 def _table(verdict: Verdict) -> list[list[str]]:

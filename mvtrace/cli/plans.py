@@ -19,12 +19,14 @@ from mvtrace.cli.text import table_text
 from mvtrace.cli.words import plural
 
 if TYPE_CHECKING:
-    from mvtrace.quality.plan import Plan
+    from mvtrace.quality.plan import Metric, Plan
 
 URL = click.option("--url", metavar="URL", help="A collector (MVTRACE_URL, else 127.0.0.1:4318).")
 STORE = click.option("--store", metavar="DSN", help="Read this store directly.")
 JSON = click.option("--json", "as_json", is_flag=True)
 FILE = click.Path(path_type=Path)
+_SCORER: Final = 19
+"""Signs of a scorer that are shown: of a digest its first 12 digits."""
 _COLUMNS: Final = ("metric", "kind", "role", "better", "allowed", "counted as")
 _HEAD: Final = (
     "What a comparison asks. Edit it before there is data: afterwards it is another plan.\n"
@@ -156,7 +158,7 @@ def _tell(plan: Plan, *, as_json: bool) -> None:
     rows = [
         [
             one.name, one.kind, one.role, one.direction,
-            shown.margin_words(one) if one.is_required else "", plan.source_of(one),
+            shown.margin_words(one) if one.is_required else "", _counted(plan, one),
         ]
         for one in plan.metrics
     ]  # fmt: skip
@@ -167,6 +169,12 @@ def _tell(plan: Plan, *, as_json: bool) -> None:
         f"chances of error: {plan.alpha_revert:g} to revert, {plan.alpha_promote:g} to promote\n\n"
         + table_text(_COLUMNS, rows)
     )
+
+
+def _counted(plan: Plan, metric: Metric) -> str:
+    """Return what the roll-up calls *metric*, and by whom it is scored where that is said."""
+    source = plan.source_of(metric)
+    return source if metric.scorer is None else f"{source} by {metric.scorer[:_SCORER]}"
 
 
 def _read(file: Path) -> Plan:

@@ -68,7 +68,8 @@ def look(  # noqa: PLR0913 (one keyword a condition)
         NotFoundError: no such version, or neither has served a request.
         UsageError: both are one, the plan does not fit, or a time or an address is none.
         CheckFailedError: the collector refuses to keep it (its key has not the scope govern).
-        UnavailableError: store or collector does not answer, or the extra is not installed.
+        UnavailableError: store or collector does not answer, the extra is not installed, or the
+            store's roll-up lacks what was received an hour ago (QualityBehindError).
     """
     from_store, looking = part("comparing.from_store"), part("comparing.looking")
     asked = looking.Asked(

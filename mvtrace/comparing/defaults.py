@@ -68,9 +68,11 @@ class Facts:
     has_shares: bool | None = None
     """Whether a share is planned for the canary; None: as it was."""
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """By score: its least and largest value so far."""
+    """By score: its least and largest value so far, votes left out."""
     better: Mapping[str, str] = field(default_factory=dict)
     """By score: ``higher`` or ``lower``, where its scorer was declared."""
+    scorers: Mapping[str, str] = field(default_factory=dict)
+    """By score: the one scorer that was declared; others' values of that name do not count."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """By source, such as ``latency_ms>812.5``: the baseline's share above it, as frozen."""
 
@@ -139,9 +141,9 @@ def _scores(found: RolledUp, facts: Facts, seen: Mapping[str, _Seen]) -> list[Me
     metrics = []
     for name in names[:MOST_SCORES]:
         scorers = found.scorers.get(name, frozenset())
-        is_vote = any(one.startswith(USER) for one in scorers)
+        is_vote = bool(scorers) and all(one.startswith(USER) for one in scorers)
         metrics.append(_score(name, seen[name], facts, is_vote=is_vote))
-        if is_vote and f"{name}{GIVEN}" in seen:
+        if is_vote and metrics[-1].is_required and f"{name}{GIVEN}" in seen:
             metrics.append(
                 Metric(name=f"{name}{GIVEN}", kind="rate", role="gate", margin=GIVEN_SCALE)
             )
@@ -150,16 +152,18 @@ def _scores(found: RolledUp, facts: Facts, seen: Mapping[str, _Seen]) -> list[Me
 
 def _score(name: str, seen: _Seen, facts: Facts, *, is_vote: bool) -> Metric:
     known = facts.better.get(name) or ("higher" if is_vote else None)
-    role = "goal" if known else "info"
-    direction = known or "higher"
+    direction, scorer = known or "higher", facts.scorers.get(name)
     if seen.is_rate:
         return Metric(
-            name=name, kind="rate", role=role, direction=direction, margin=RATE_MARGIN
+            name=name, kind="rate", role="goal" if known else "info", direction=direction,
+            margin=RATE_MARGIN, scorer=scorer,
         )  # fmt: skip
+    # A margin is a part of the scale, and whoever may only vote must not be the one to say it.
+    is_trusted = name in facts.ranges
     low, high = _range(facts.ranges.get(name))
     return Metric(
-        name=name, kind="score", role=role, direction=direction,
-        margin=RATE_MARGIN * (high - low), low=low, high=high,
+        name=name, kind="score", role="goal" if known and is_trusted else "info",
+        direction=direction, margin=RATE_MARGIN * (high - low), low=low, high=high, scorer=scorer,
     )  # fmt: skip
 
 
@@ -225,3 +229,8 @@ def _fits(metric: str) -> bool:
 def sources_of(plan: Plan) -> Sequence[str]:
     """Return what *plan* needs of a roll-up, each once."""
     return sorted({plan.source_of(metric) for metric in plan.metrics})
+
+
+def scorers_of(plan: Plan) -> dict[str, str]:
+    """Return, by source, the scorer that alone counts, where *plan* names one."""
+    return {plan.source_of(one): one.scorer for one in plan.metrics if one.scorer is not None}

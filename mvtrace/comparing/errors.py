@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from mvtrace.errors import CheckFailedError, NotFoundError, UnavailableError, UsageError
@@ -49,6 +50,20 @@ class NothingServedError(NotFoundError):
             f"Neither the {what} {first} nor {second} has answered a request that counts here.",
             hint="'mvtrace find --since 1d' shows versions and arms, each with service and "
             "environment.",
+        )
+
+
+class UnreadableLookError(CheckFailedError):
+    """What the look before saw is not known, so nothing is decided."""
+
+    code = "look-unreadable"
+
+    def __init__(self, event_id: str, until: int) -> None:
+        at = datetime.fromtimestamp(until, UTC)
+        super().__init__(
+            f"The look before, of {at:%Y-%m-%d %H:%M} UTC, was kept by another version of mvtrace "
+            f"in a form that this one does not know (event {event_id}); nothing was decided.",
+            hint="Compare with the version that kept it; another plan begins another comparison.",
         )
 
 

@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mvtrace.digest import canonical_bytes, parse_canonical
+from mvtrace.digest import canonical_bytes, digest_of, parse_canonical
 from mvtrace.errors import CheckFailedError, MvtraceError, UsageError
 from mvtrace.otlp import LogEvent
 from mvtrace.quality.deciding import decide
 from mvtrace.quality.joining import joined
 from mvtrace.quality.plan import Plan
-from mvtrace.quality.verdict import Verdict
+from mvtrace.quality.verdict import SCHEMA_VERSION, VERDICT_DOMAIN, Verdict
 from mvtrace.registry.entries import Entry, entry_of
 from mvtrace.semconv import EVENT_VERDICT
 
@@ -29,6 +29,13 @@ PLAN: Final = "plan"
 """The kind of a plan's entry in the registry."""
 VERSION: Final = "version"
 ARM: Final = "arm"
+_BESIDE: Final = frozenset(
+    {
+        *("baseline", "candidate", "by", "service", "environment", "rollout", "since"),
+        *("digest", "before"),
+    }
+)
+"""What a body has beside the verdict's own fields."""
 
 
 class VerdictSizeError(UsageError):
@@ -42,6 +49,10 @@ class VerdictSizeError(UsageError):
             f"{MOST_BYTES:,} are kept; nothing was decided.",
             hint="Name fewer metrics in the plan; each of them takes about 1,400 bytes.",
         )
+
+
+class LookFormError(ValueError):
+    """A body is what its digest says, and of a form that this version does not know."""
 
 
 class RecomputeError(CheckFailedError):
@@ -111,17 +122,34 @@ def read_body(body: bytes | str) -> Verdict:
     """Return the verdict of a stored *body*.
 
     Raises:
+        LookFormError: it is one, but of a form that another version of mvtrace writes.
         ValueError: it is none, or not the one that its digest says.
     """
     raw = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
+    said = parse_canonical(raw)
+    if not isinstance(said, dict):
+        raise ValueError("it is no verdict: it is no object")  # noqa: TRY004 (of a text)
+    version = said.get("schema_version")
+    if type(version) is int and version > SCHEMA_VERSION:
+        raise LookFormError(f"its schema_version is {version}")
+    fields = {key: value for key, value in said.items() if key not in _BESIDE}
     try:
-        said = parse_canonical(raw)
-        verdict = Verdict.from_dict(said)
-        digest = verdict.digest
-    except (KeyError, TypeError, AttributeError, MvtraceError) as error:
+        digest = digest_of(VERDICT_DOMAIN, canonical_bytes(fields))
+    except MvtraceError as error:
         raise ValueError(f"it is no verdict: {error}") from error
     if digest != said.get("digest"):
         raise ValueError(f"its digest is {digest}, not {said.get('digest')}")
+    return _verdict_of(said, digest)
+
+
+def _verdict_of(said: Mapping[str, Any], digest: str) -> Verdict:
+    try:
+        verdict = Verdict.from_dict(said)
+        made = verdict.digest
+    except (KeyError, TypeError, AttributeError, ValueError, MvtraceError) as error:
+        raise LookFormError(f"{type(error).__name__}: {error}") from error
+    if made != digest:
+        raise LookFormError("this version would say it otherwise")
     return verdict
 
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-from mvtrace.comparing.defaults import MOST_METRICS, SCORE, Facts, is_score
+from mvtrace.comparing.defaults import MOST_METRICS, SCORE, USER, Facts, is_score
 from mvtrace.comparing.errors import NotKeptError
-from mvtrace.comparing.events import Subject
+from mvtrace.comparing.events import VERSION, Subject
 from mvtrace.comparing.looking import Asked, Look, take
 from mvtrace.comparing.reading import Span, now
 from mvtrace.comparing.sending import Keep, sender_to
@@ -26,6 +26,7 @@ from mvtrace.store.asking import ask_of
 from mvtrace.store.opening import open_store
 from mvtrace.store.quality import Asked as Wanted
 from mvtrace.store.quality import Side, read_rollup
+from mvtrace.store.quality_behind import check_swept
 from mvtrace.store.store import Store
 
 DEFAULT_PROJECT: Final = "default"
@@ -113,16 +114,52 @@ class StoreSource:
         self.project = project
         self.ask: Ask = ask_of(store, project)
 
-    def rolled_up(self, subject: Subject, metrics: Sequence[str], span: Span) -> RolledUp:
-        """Return the sums of *metrics*, with ``request``, in *span*."""
+    def rolled_up(
+        self, subject: Subject, metrics: Sequence[str], span: Span, scorers: Mapping[str, str]
+    ) -> RolledUp:
+        """Return the sums of *metrics*, with ``request``, in *span*; of some by one scorer."""
         by: Side = "arm" if subject.by == "arm" else "version"
         asked = Wanted(
             baseline=subject.baseline, canary=subject.canary, by=by, metrics=tuple(metrics),
             since=span.since, until=span.until, project=self.project,
             environment=subject.environment or None, service=subject.service or None,
-            rollout=subject.rollout or None,
+            rollout=subject.rollout or None, scorers=tuple(sorted(scorers.items())),
+            settled=self._settled(subject, span),
         )  # fmt: skip
+        check_swept(self.store, self.project, asked.hours)
         return read_rollup(self.store, asked)
+
+    def _settled(self, subject: Subject, span: Span) -> tuple[tuple[str, str], ...]:
+        """Return the versions that settled on one of the two, with that one.
+
+        A version that was made of what requests met grows while its process warms up: as long as it
+        only lacks parts of what it came to, it is that. A declared one is what it says.
+        """
+        if subject.by != VERSION or not subject.canary:
+            return ()
+        sides = {"baseline": subject.baseline, "candidate": subject.canary}
+        rows = self.ask(statement("comparison_settling"), sides)
+        found = {str(row["version"]): str(row["settled"]) for row in rows}
+        observed = {one for one in set(found.values()) if self._is_observed(one, span)}
+        sought = [version for version, settled in found.items() if settled in observed]
+        if not sought:
+            return ()
+        asked = {**_ids(span), "versions": sought}
+        rows = self.ask(statement("comparison_observed"), asked)
+        return tuple(sorted((str(row["version"]), found[str(row["version"])]) for row in rows))
+
+    def _is_observed(self, version: str, span: Span) -> bool:
+        said = {**_ids(span), "version": version}
+        rows = self.ask(statement("comparison_basis"), said)
+        return bool(rows) and bool(int(rows[0]["is_observed"]))
+
+    def versions(self, subject: Subject, span: Span) -> Mapping[str, Mapping[str, int]]:
+        """Return, by arm, the versions that served it, with their requests, those of most first."""
+        said = {**subject.parameters(), "since": span.since, "until": span.until}
+        found: dict[str, dict[str, int]] = {}
+        for row in self.ask(statement("comparison_versions"), said):
+            found.setdefault(str(row["side"]), {})[str(row["version"])] = int(row["served"])
+        return found
 
     def first_hours(self, subject: Subject) -> tuple[int | None, int | None]:
         """Return each side's first hour since 1970, by whatever assigned it; None: it has none."""
@@ -147,14 +184,23 @@ class StoreSource:
 
     def facts(self, subject: Subject, metrics: Mapping[str, Sequence[str]], span: Span) -> Facts:
         """Return what else a plan is made of; its unit is not among it."""
-        del subject  # the scale of a score is the same for everybody
         names = [name for name in metrics if is_score(name)][:MOST_METRICS]
         called = {name.removeprefix(SCORE): name for name in names}
-        said = {**_ids(span), "names": list(called)}
+        said = {
+            **_place(subject), **_ids(span), "baseline": subject.baseline, "names": list(called),
+        }  # fmt: skip
         rows = self.ask(statement("comparison_scores"), said) if names else []
+        declared = {
+            name: [one for one in metrics[name] if not one.startswith(USER)] for name in names
+        }
         return Facts(
             ranges={called[row["metric"]]: (float(row["low"]), float(row["high"])) for row in rows},
-            better=self._better({name: metrics[name] for name in names}),
+            better=self._better({name: those for name, those in declared.items() if those}),
+            scorers={
+                name: those[0]
+                for name, those in declared.items()
+                if len(those) == 1 and those[0].startswith(_DIGEST)
+            },
         )
 
     def thresholds(self, subject: Subject, span: Span) -> Mapping[str, float]:

@@ -2,8 +2,9 @@
 
 In: an Ask and what is compared. Out: :class:`Past`: which looks there were, and the one to go on
 from. A look names the looks it went on from, so a look that no other names is a last one; where two
-were taken at the same time there are two, and both are gone on from. What cannot be read, or is not
-what its digest says, is left out and counted.
+were taken at the same time there are two, and both are gone on from. What is not what its digest
+says is no look: it is left out, and counted. A look of a form that only another version of mvtrace
+reads is one, and without knowing what it saw nothing is decided.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mvtrace.comparing.events import Subject, read_body
+from mvtrace.comparing.errors import UnreadableLookError
+from mvtrace.comparing.events import LookFormError, Subject, read_body
 from mvtrace.quality.joining import joined
 from mvtrace.quality.verdict import Verdict
 from mvtrace.registry.reading import Ask, statement
@@ -57,29 +59,41 @@ def past_of(ask: Ask, subject: Subject, plan_digest: str | None, *, until: int) 
     """Return the looks at *subject* up to *until*, by the plan; None: by that of the newest look.
 
     Raises:
+        UnreadableLookError: a look to go on from is of a form that is not known here.
         MvtraceError: the store does not answer.
     """
-    heads = _heads(ask, subject, until)
-    if not heads:
-        return Past()
-    digest = plan_digest or heads[-1].plan_digest
-    ours = [one for one in heads if one.plan_digest == digest]
-    others = dict.fromkeys(one.plan_digest for one in heads if one.plan_digest != digest)
-    if not ours:
-        return Past(other_plans=tuple(others))
-    gone_on = {one for head in ours for one in head.before}
-    ends = [one for one in ours if one.digest not in gone_on]
-    wanted = {one.event_id for one in (*ends, *thinned(ours, MOST_SHOWN))}
-    found = _verdicts(ask, sorted(wanted))
-    last = [found[one.event_id] for one in ends if one.event_id in found]
+    heads, passed_over = _heads(ask, subject, until), 0
+    found: dict[str, Verdict] = {}
+    while True:
+        ours = _of_plan(heads, plan_digest)
+        gone_on = {one for head in ours for one in head.before}
+        ends = [one for one in ours if one.digest not in gone_on]
+        wanted = {one.event_id for one in (*ends, *thinned(ours, MOST_SHOWN))} - found.keys()
+        read, broken = _verdicts(ask, sorted(wanted)) if wanted else ({}, {})
+        found |= read
+        untrue = {one for one, is_form in broken.items() if not is_form}
+        passed_over += len(untrue)
+        if not untrue:
+            break
+        heads = [one for one in heads if one.event_id not in untrue]
+    for one in ends:
+        if one.event_id in broken:
+            raise UnreadableLookError(one.event_id, one.until)
+    last = [found[one.event_id] for one in ends]
     shown = [found[one.event_id] for one in ours if one.event_id in found]
+    others = dict.fromkeys(one.plan_digest for one in heads if one not in ours)
     return Past(
         last=tuple({one.digest: one for one in last}.values()),
         shown=tuple({one.digest: one for one in shown}.values()),
         looks=len({one.digest for one in ours}),
         other_plans=tuple(others),
-        unreadable=len(wanted) - len(found),
+        unreadable=passed_over + len(broken),
     )
+
+
+def _of_plan(heads: Sequence[Head], plan_digest: str | None) -> list[Head]:
+    digest = plan_digest or (heads[-1].plan_digest if heads else "")
+    return [one for one in heads if one.plan_digest == digest]
 
 
 def thinned(heads: Sequence[Head], most: int) -> list[Head]:
@@ -109,11 +123,16 @@ def _head(row: Mapping[str, Any]) -> Head:
     )
 
 
-def _verdicts(ask: Ask, events: Sequence[str]) -> dict[str, Verdict]:
-    found = {}
+def _verdicts(ask: Ask, events: Sequence[str]) -> tuple[dict[str, Verdict], dict[str, bool]]:
+    """Return those that can be read, and of the others whether they are of another form."""
+    found: dict[str, Verdict] = {}
+    broken = dict.fromkeys(events, False)
     for row in ask(statement("comparison_bodies"), {"events": list(events)}):
+        event = str(row["event"])
         try:
-            found[str(row["event"])] = read_body(row["body"])
+            found[event] = read_body(row["body"])
+        except LookFormError:
+            broken[event] = True
         except ValueError:
-            continue  # counted by who asked for it
-    return found
+            continue
+    return found, {one: is_form for one, is_form in broken.items() if one not in found}

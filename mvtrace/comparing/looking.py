@@ -12,7 +12,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-from mvtrace.comparing.defaults import MOST_METRICS, NAME, Facts, default_plan, sources_of
+import numpy as np
+
+from mvtrace.comparing.defaults import (
+    MOST_METRICS,
+    NAME,
+    Facts,
+    default_plan,
+    scorers_of,
+    sources_of,
+)
 from mvtrace.comparing.differing import differences_of
 from mvtrace.comparing.errors import (
     NothingServedError,
@@ -66,6 +75,8 @@ class Look:
     notes: tuple[str, ...] = ()
     is_kept: bool = False
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    versions: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Of arms: by arm the versions that served it, with their requests, those of most first."""
 
     @property
     def baseline(self) -> str:
@@ -123,9 +134,11 @@ def take(source: Source, asked: Asked, plan: Plan | None, *, keep: Keep | None) 
     if keep is not None:
         entries = () if past.looks else entry_of_plan(plan).events()
         keep([*entries, event_of(body)])
+    served = Span(arms.started_at, arms.until)
     return Look(
         verdict=verdict, subject=subject, last=past.last, before=past.shown, notes=tuple(notes),
         is_kept=keep is not None, body=body,
+        versions=source.versions(subject, served) if subject.by == ARM else {},
     )  # fmt: skip
 
 
@@ -209,10 +222,10 @@ def made_plan(source: Source, subject: Subject, until: int, wish: Wish = Wish())
     span = Span(max(0, begun - BACK_S), min(until, begun + BACK_S))
     metrics = source.metrics(subject, span.since)
     wanted = [one for one in metrics if one != REQUESTS][:MOST_METRICS]
-    found = source.rolled_up(subject, wanted, span)
+    facts = source.facts(subject, metrics, span)
+    found = source.rolled_up(subject, wanted, span, facts.scorers)
     first = _first_hour(found, subject.canary)
     drawn = source.started(subject, first)[1] if first is not None else Facts().unit
-    facts = source.facts(subject, metrics, span)
     facts = replace(facts, unit=wish.unit or drawn, has_shares=wish.has_shares)
     if wish.thresholds:
         facts = replace(facts, thresholds=source.thresholds(subject, span))
@@ -239,10 +252,10 @@ def _read(
         raise NothingServedError(subject.baseline, subject.canary, by=subject.by)
     begun = span.until - HOUR_S if first[1] is None else first[1] * HOUR_S
     since = min(max(span.since, begun), span.until - 1)
-    found = source.rolled_up(subject, sources_of(plan), Span(since, span.until))
-    hour = _first_hour(found, subject.canary)
+    found = source.rolled_up(subject, sources_of(plan), Span(since, span.until), scorers_of(plan))
+    hour = _first_hour(found, subject.canary, beside=subject.baseline)
     started = span.until
-    if before is not None and before.sufficient.canary:
+    if before is not None and before.sufficient.paired_hours:
         started = before.sufficient.arms.started_at
     elif hour is not None:
         started = max(source.started(subject, hour)[0] or hour * HOUR_S, since)
@@ -253,13 +266,13 @@ def _read(
     return arms, found
 
 
-def _first_hour(found: RolledUp, arm: str) -> int | None:
-    hours = [
-        int(one.hours[one.sums[0] > 0].min())
-        for (_, name), one in found.columns().items()
-        if name == arm and one.sums.size and (one.sums[0] > 0).any()
-    ]
-    return min(hours) if hours else None
+def _first_hour(found: RolledUp, arm: str, *, beside: str = "") -> int | None:
+    """Return the first hour of an arm; the first that another served in too, if there is one."""
+    hours: dict[str, set[int]] = {arm: set(), beside: set()}
+    for (_, name), one in found.columns().items():
+        if name in hours and one.sums.size:
+            hours[name].update(np.unique(one.hours[one.sums[0] > 0]).tolist())
+    return min(hours[arm] & hours[beside] or hours[arm], default=None)
 
 
 def _notes(past: Past, plan: Plan) -> Iterable[str]:

@@ -28,8 +28,17 @@ class Source(Protocol):
     @property
     def ask(self) -> Ask: ...
 
-    def rolled_up(self, subject: Subject, metrics: Sequence[str], span: Span) -> RolledUp:
-        """Return the sums of *metrics*, with ``request``, in *span*."""
+    def rolled_up(
+        self, subject: Subject, metrics: Sequence[str], span: Span, scorers: Mapping[str, str]
+    ) -> RolledUp:
+        """Return the sums of *metrics*, with ``request``, in *span*.
+
+        Of a metric in *scorers* only what that scorer scored.
+        """
+        ...
+
+    def versions(self, subject: Subject, span: Span) -> Mapping[str, Mapping[str, int]]:
+        """Return, by arm, the versions that served it, with their requests, those of most first."""
         ...
 
     def first_hours(self, subject: Subject) -> tuple[int | None, int | None]:

@@ -51,7 +51,7 @@ def decide(plan: Plan, found: Sufficient, *, before: Verdict | None = None) -> V
     log_e_global, level_global = _together(plan, seen)
     peak_global = max(past.peak_global, log_e_global)
     ruling = _rule(
-        plan, checked, seen, found.arms.hours,
+        plan, checked, seen, found,
         is_alarm=level_global is not None and peak_global >= level_global,
     )  # fmt: skip
     outlook = forecast_of(plan, found, seen)
@@ -60,7 +60,7 @@ def decide(plan: Plan, found: Sufficient, *, before: Verdict | None = None) -> V
         looks=past.looks + 1,
         peaks={
             **past.peaks,
-            **{one.name: one.log_e for one in checked if one.log_e is not None},
+            **{one.name: one.peak for one in checked if one.peak is not None},
         },
         peak_global=peak_global,
         final_at=look.at if look.is_final else past.final_at,
@@ -145,7 +145,7 @@ def _rule(
     plan: Plan,
     checked: tuple[gates.Gate, ...],
     seen: tuple[MetricResult, ...],
-    hours: float,
+    found: Sufficient,
     *,
     is_alarm: bool,
 ) -> _Ruling:
@@ -165,10 +165,11 @@ def _rule(
             _Ruling(HOLD, "conflict", required) if all_within else _Ruling(REVERT, "harm", required)
         )
     if all_within:
-        return _allowed(plan, checked, required, small, hours)
+        return _allowed(plan, checked, required, small, found.hours)
     if small and plan.policy.small_regression == REVERT:
         return _Ruling(REVERT, "small_regression", small)
-    return _undecided(plan, required, good, by_status(results.TOO_FEW, results.NO_DATA), hours)
+    empty = by_status(results.TOO_FEW, results.NO_DATA)
+    return _undecided(plan, required, good, empty, found.arms.hours)
 
 
 def _allowed(

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 ROUNDING: Final = 1e-12
 """A variance below this share of the mean square is the rounding of a constant's sums."""
+RANGE_ROUNDING: Final = 1e-9
+"""And sums beyond a range by less than this share of its ends are rounding too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,33 @@ class Estimate:
     design_effect: Any
     variance: Any
     """The larger of both; 0 where all values are one, and nothing can be judged."""
+
+
+def within(buckets: Buckets, low: float, high: float) -> Buckets:
+    """Return means as they could be, if each value lay between *low* and *high*.
+
+    What is stored may be anything: one score of a million would outweigh all others. Only sums are
+    here, so a bucket whose sums no values of the range have gets the nearest that some have: at
+    most all of its requests at one end. What values of the range came to is not changed, nor a
+    ratio, whose values are no request's.
+    """
+    requests = buckets.requests
+    if not np.array_equal(buckets.base, requests):
+        return buckets
+    total = np.clip(buckets.total, requests * low, requests * high)
+    most = (low + high) * total - requests * low * high
+    largest = max(abs(low), abs(high))
+    is_off = np.abs(total - buckets.total) > RANGE_ROUNDING * requests * largest
+    is_off |= buckets.squares > most + RANGE_ROUNDING * requests * largest**2
+    if not is_off.any():
+        return buckets
+    least = _over(total**2, requests)
+    squares = np.clip(buckets.squares, least, np.maximum(least, most))
+    return Buckets.of_values(
+        requests,
+        np.where(is_off, total, buckets.total),
+        np.where(is_off, squares, buckets.squares),
+    )
 
 
 def contribution(baseline: Buckets, canary: Buckets) -> Contribution:

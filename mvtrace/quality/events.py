@@ -22,7 +22,6 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -70,8 +69,7 @@ def log_e_paths(
     for share, (baseline, canary) in counts.items():
         ours, theirs = _log_ratios(shifted(share, ratio), sign * betas)
         exponents = exponents + canary[..., None] * ours + baseline[..., None] * theirs
-    found: Floats = special.logsumexp(exponents + log_weights, axis=-1)
-    return found
+    return _log_sum(exponents + log_weights)
 
 
 def ratio_interval(
@@ -108,7 +106,7 @@ def _log_e(events: Sequence[EventCount], scale: float, ratio: float, sign: float
     for one in events:
         ours, theirs = _log_ratios(shifted(one.share, ratio), sign * betas)
         exponents = exponents + one.canary * ours + one.baseline * theirs
-    return float(special.logsumexp(exponents + log_weights))
+    return float(_log_sum(exponents + log_weights))
 
 
 def _log_ratios(null: float, betas: Floats) -> tuple[Floats, Floats]:
@@ -117,12 +115,19 @@ def _log_ratios(null: float, betas: Floats) -> tuple[Floats, Floats]:
     return betas - total, -total
 
 
+def _log_sum(exponents: Floats) -> Floats:
+    """Return ln of the sum of e^x over the last axis; SciPy's takes ten times as long."""
+    largest = exponents.max(axis=-1)
+    found: Floats = largest + np.log(np.exp(exponents - largest[..., None]).sum(axis=-1))
+    return found
+
+
 @lru_cache(maxsize=64)
 def _mixture(scale: float) -> tuple[Floats, Floats]:
     """Return the betas and the logarithms of their weights, which sum to 1."""
     betas = scale * _REACH * np.arange(1, EVENT_POINTS + 1) / EVENT_POINTS
     log_weights = -0.5 * (betas / scale) ** 2
-    return betas, log_weights - special.logsumexp(log_weights)
+    return betas, log_weights - _log_sum(log_weights)
 
 
 def _crossing(holds: Any) -> float:

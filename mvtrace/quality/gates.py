@@ -39,7 +39,9 @@ class Gate:
     said: str
     """A sentence with the figures."""
     log_e: float | None = None
-    """Of the gates that are tests: the largest evidence of any look."""
+    """Of the gates that are tests: the evidence by which it failed or passed."""
+    peak: float | None = None
+    """The largest of any look that stays, whatever comes later."""
     level: float | None = None
     is_exact: bool = True
     """Whether its chance of error holds at any size."""
@@ -78,12 +80,25 @@ def warnings_of(found: Sufficient) -> tuple[str, ...]:
 def _sample_ratio(plan: Plan, found: Sufficient, peaks: Mapping[str, float]) -> Gate:
     units = found.gates.units
     total = sum(one.baseline + one.canary for one in units)
+    if not total and plan.is_sticky and found.canary >= plan.minimum_requests:
+        # Without them each request would count as if it were independent of its user's others.
+        said = f"the plan assigns by {plan.unit}, and no request says which {plan.unit} it is of"
+        return Gate(name="sample_ratio", state=FAIL, said=said)
     if not total:
         return Gate(name="sample_ratio", state=UNKNOWN, said="no units were counted under a share")
     canary = sum(one.canary for one in units)
     planned = sum(one.share * (one.baseline + one.canary) for one in units)
     said = f"{canary} of {total} units are the canary's; {planned:.0f} were planned"
-    return _tested(plan, "sample_ratio", log_e_ratio(units), peaks, said)
+    # What one arm sends later than the other looks like a broken split until it has come.
+    stays = 0.0 if _is_incomplete(plan, found) else log_e_ratio(found.gates.settled)
+    return _tested(plan, "sample_ratio", log_e_ratio(units), peaks, said, stays=stays)
+
+
+def _is_incomplete(plan: Plan, found: Sufficient) -> bool:
+    """Whether records of either arm are missing that its producers numbered."""
+    least = plan.gates.completeness or 0.0
+    known = [one for one in found.gates.deliveries if one is not None and one.expected]
+    return any(one.received < least * one.expected for one in known)
 
 
 def _completeness(plan: Plan, found: Sufficient, peaks: Mapping[str, float]) -> Gate:
@@ -169,10 +184,11 @@ def _latched(plan: Plan, gate: Gate, peaks: Mapping[str, float]) -> Gate:
     if gate.state != UNKNOWN or peaks.get(gate.name, 0.0) < level:
         return gate
     said = f"{gate.said}; it failed at a look before"
-    return replace(gate, state=FAIL, said=said, log_e=peaks[gate.name], level=level)
+    peak = peaks[gate.name]
+    return replace(gate, state=FAIL, said=said, log_e=peak, peak=peak, level=level)
 
 
-def _tested(
+def _tested(  # noqa: PLR0913 (one keyword a condition)
     plan: Plan,
     name: str,
     log_e: float,
@@ -180,17 +196,23 @@ def _tested(
     said: str,
     *,
     is_exact: bool = True,
+    stays: float | None = None,
 ) -> Gate:
-    """Return the gate that *log_e*, or a look before, fails or passes."""
+    """Return the gate that *log_e*, or a look before, fails or passes.
+
+    Later looks remember *stays*, None for *log_e*.
+    """
     level = -math.log(plan.gates.alpha)
-    peak = max(peaks.get(name, 0.0), min(log_e, _LARGEST))
-    failed = peak >= level
+    peak = max(peaks.get(name, 0.0), min(log_e if stays is None else stays, _LARGEST))
+    seen = max(peak, min(log_e, _LARGEST))
+    failed = seen >= level
     broken = "is not the planned share" if name == "sample_ratio" else "is not equal in both arms"
     return Gate(
         name=name,
         state=FAIL if failed else PASS,
         said=f"{said}: it {broken}" if failed else said,
-        log_e=peak,
+        log_e=seen,
+        peak=peak,
         level=level,
         is_exact=is_exact,
     )

@@ -34,7 +34,7 @@ def forecast_of(plan: Plan, found: Sufficient, seen: tuple[MetricResult, ...]) -
     equal = _slowest(needed(lambda one: one.noninferior_if_equal))
     at_most = _slowest(needed(lambda one: one.noninferior_if_equal_at_most))
     pace = found.requests / found.arms.hours if found.arms.hours > 0 else 0.0
-    left = max(0.0, plan.minimum_hours - found.arms.hours)
+    left = max(0.0, plan.minimum_hours - found.hours)
     return Forecast(
         revert_requests=revert,
         revert_hours=_hours(revert, pace, 0.0),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -144,7 +145,7 @@ def detectable(error: float, freedom: float, *, alpha: float = 0.05, power: floa
 
     # The noncentral t's tails, averaged over the error's own distribution: scipy's function for
     # them has no answer where there are very few groups.
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _nodes()
     errors = np.sqrt(stats.chi2.ppf((nodes + 1) / 2, freedom) / freedom) * critical
 
     def missing(size: float) -> float:
@@ -153,6 +154,13 @@ def detectable(error: float, freedom: float, *, alpha: float = 0.05, power: floa
 
     high = 2 * (critical + float(stats.t.ppf(power, freedom)) + 1)
     return float(optimize.brentq(missing, 0.0, high) * error)
+
+
+@cache
+def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the places and weights of the integral; to find them takes longer than all else."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    return nodes, weights
 
 
 def unlike_at_most(groups: int, *, alpha: float = 0.05) -> float:

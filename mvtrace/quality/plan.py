@@ -34,6 +34,7 @@ FIRST: Final = ":first"
 EVENT_SCALE: Final = 0.3
 GATE_SCALE: Final = 0.02
 MAX_NAME: Final = 128
+MAX_SCORER: Final = 256
 
 
 class PlanProblem(ValueError):  # noqa: N818 (a problem, with its place; the reader makes the error)
@@ -69,6 +70,9 @@ class Metric:
     """So many hours after the exposure its values count as complete; younger ones are left out."""
     source: str | None = None
     """The roll-up's name of it; None: *name*, of events ``name:first`` where units are sticky."""
+    scorer: str | None = None
+    """Only what this scorer scored counts: a digest, or ``undeclared:…``. None: all of one scorer,
+    and two are a failed gate."""
 
     def __post_init__(self) -> None:
         _require(0 < len(self.name) <= MAX_NAME and self.name.isprintable(), "name",
@@ -83,6 +87,9 @@ class Metric:
         _require(self.weight > 0, "weight", f"it is {self.weight}; it is above 0")
         _require(self.tau is None or self.tau > 0, "tau", f"it is {self.tau}; it is above 0")
         _require(self.maturity_hours >= 0, "maturity_hours", "it is not below 0")
+        _require(self.scorer is None or (0 < len(self.scorer) <= MAX_SCORER
+                 and self.scorer.isprintable()), "scorer",
+                 f"it is 1 to {MAX_SCORER} printable characters")  # fmt: skip
         self._check_kind()
 
     def _check_kind(self) -> None:
@@ -125,11 +132,16 @@ class Metric:
         return self.role in ("goal", "guardrail")
 
     @property
+    def limits(self) -> tuple[float, float] | None:
+        """The least and the largest value it may have, where it has such."""
+        if self.kind == "rate":
+            return 0.0, 1.0
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
     def width(self) -> float | None:
         """The range of its values, where they have one."""
-        if self.kind == "rate":
-            return 1.0
-        return None if self.low is None or self.high is None else self.high - self.low
+        return None if self.limits is None else self.limits[1] - self.limits[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ __all__ = [
     "Asked",
     "Made",
     "made_of",
+    "parts_of",
 ]
 
 GIVEN: Final = ":given"
@@ -66,6 +67,14 @@ def made_of(name: str) -> Made | None:
     return Made(name, source, how, repr(number)) if math.isfinite(number) else None
 
 
+def parts_of(name: str) -> tuple[str, ...]:
+    """Return of which metrics *name* is made; none where it is one of its own."""
+    made = made_of(name)
+    if made is None:
+        return ()
+    return (made.source, made.by) if made.how == "/" else (made.source,)
+
+
 class Asked(NamedTuple):
     """What the statements that make the roll-up need to know of the metrics asked for."""
 
@@ -74,6 +83,8 @@ class Asked(NamedTuple):
     wanted: tuple[str, ...] = ()
     """Scores of which ``NAME:given`` is needed."""
     sources: tuple[Made, ...] = ()
+    planned: tuple[str, ...] = ()
+    """Metrics that a plan names, or that others are made of: kept where an hour has too many."""
 
     def parameters(self) -> dict[str, list[str]]:
         """Return it as the statements take it."""
@@ -81,4 +92,5 @@ class Asked(NamedTuple):
             "events": list(self.events),
             "wanted": list(self.wanted),
             "sources": [str(one) for one in self.sources],
+            "planned": list(self.planned),
         }

@@ -22,6 +22,8 @@ from mvtrace.quality.sample_ratio import UnitCount
 from mvtrace.quality.tables import Table
 
 HOUR_S = 3600
+SETTLED_S = 900
+"""So long after an hour its records have come, but for those of a producer that was cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class MetricSums:
     immature: int
     """Requests too young to count."""
     unpaired: int
-    """Requests in hours in which the other arm had none; of events, in hours without one share."""
+    """Requests in hours in which the other arm had none; of events, and of all where shares are
+    planned, in hours without one share."""
     moments: Moments | None = None
     events: tuple[EventCount, ...] = ()
 
@@ -62,6 +65,8 @@ class GateSums:
     """What the gates ask of."""
 
     units: tuple[UnitCount, ...]
+    settled: tuple[UnitCount, ...]
+    """Those of them that came in hours of which no more is awaited."""
     deliveries: tuple[Delivery | None, Delivery | None]
     """Of the baseline and of the canary."""
     canary: int
@@ -79,6 +84,8 @@ class Sufficient:
     baseline: int
     canary: int
     """Requests of each arm: those of the metric that most have."""
+    paired_hours: int
+    """Hours in which both arms served, under a planned share where there is any."""
     metrics: tuple[MetricSums, ...]
     gates: GateSums
 
@@ -86,6 +93,11 @@ class Sufficient:
     def requests(self) -> int:
         """Both arms' requests."""
         return self.baseline + self.canary
+
+    @property
+    def hours(self) -> float:
+        """How long both arms have served: a lone early request of the canary is no beginning."""
+        return min(self.arms.hours, float(self.paired_hours))
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -96,13 +108,15 @@ class Sufficient:
     def from_dict(cls, said: Mapping[str, Any]) -> Self:
         """Return what to_dict made *said* of."""
         gates = dict(said["gates"])
-        gates["units"] = tuple(UnitCount(*one) for one in gates["units"])
+        for name in ("units", "settled"):
+            gates[name] = tuple(UnitCount(*one) for one in gates[name])
         gates["deliveries"] = tuple(one and Delivery(**one) for one in gates["deliveries"])
         gates["scorers"] = {name: tuple(those) for name, those in gates["scorers"].items()}
         return cls(
             arms=Arms(**said["arms"]),
             baseline=said["baseline"],
             canary=said["canary"],
+            paired_hours=said["paired_hours"],
             metrics=tuple(_metric_of(one) for one in said["metrics"]),
             gates=GateSums(**gates),
         )
@@ -136,42 +150,62 @@ def reduce(plan: Plan, found: RolledUp, arms: Arms) -> Sufficient:
         arms=arms,
         baseline=max((table.baseline for table in tables.values()), default=0),
         canary=max((table.canary for table in tables.values()), default=0),
+        paired_hours=0 if widest is None else len({one.hour for one in _paired(widest, found)}),
         metrics=tuple(
-            _sums_of(metric, tables.get(plan.source_of(metric)), found.shares, arms)
+            _sums_of(metric, tables.get(plan.source_of(metric)), found, arms)
             for metric in plan.metrics
         ),
-        gates=GateSums(
-            units=_units(found, arms),
-            deliveries=(found.deliveries.get(arms.baseline), found.deliveries.get(arms.canary)),
-            canary=0 if widest is None else widest.canary,
-            concurrent=0 if widest is None else widest.concurrent(),
-            mixed=found.mixed,
-            scorers={
-                metric.name: tuple(sorted(found.scorers.get(plan.source_of(metric), ())))
-                for metric in plan.metrics
-            },
-        ),
+        gates=_gate_sums(plan, found, arms, widest),
     )
 
 
-def _sums_of(
-    metric: Metric, table: Table | None, shares: Mapping[Stratum, float], arms: Arms
-) -> MetricSums:
+def _gate_sums(plan: Plan, found: RolledUp, arms: Arms, widest: Table | None) -> GateSums:
+    return GateSums(
+        units=_units(found, arms),
+        settled=_units(found, arms, before=arms.until - SETTLED_S),
+        deliveries=(found.deliveries.get(arms.baseline), found.deliveries.get(arms.canary)),
+        canary=0 if widest is None else widest.canary,
+        concurrent=0 if widest is None else widest.concurrent(),
+        mixed=found.mixed,
+        scorers={
+            metric.name: tuple(sorted(found.scorers.get(plan.source_of(metric), ())))
+            for metric in plan.metrics
+            if metric.role != "info"  # what decides nothing needs no one scorer
+        },
+    )
+
+
+def _paired(table: Table, found: RolledUp) -> list[Stratum]:
+    """Return the strata that compare: both arms have requests in them.
+
+    Where shares are planned, what neither was assigned by is no sample of the same traffic.
+    """
+    shares = found.shares
+    planned = any(0 < share < 1 for share in shares.values())
+    return [
+        one
+        for one in table.strata()
+        if all(table.requests_in([one])) and (not planned or 0 < shares.get(one, 0.0) < 1)
+    ]
+
+
+def _sums_of(metric: Metric, table: Table | None, found: RolledUp, arms: Arms) -> MetricSums:
     if table is None:
         return MetricSums(name=metric.name, baseline=0, canary=0, immature=0, unpaired=0)
-    strata = table.strata()
+    shares, strata = found.shares, table.strata()
     mature = [one for one in strata if _is_mature(one, metric, arms)]
     immature = sum(table.requests_in(set(strata) - set(mature)))
     if metric.kind == "event":
         chosen = [one for one in mature if 0 < shares.get(one, 0.0) < 1]
     else:
-        chosen = [one for one in mature if all(table.requests_in([one]))]
+        chosen = [one for one in _paired(table, found) if _is_mature(one, metric, arms)]
     below, above = table.requests_in(chosen)
     held: dict[str, Any] = {}
     if metric.kind == "event":
         held["events"] = table.events_in(chosen, shares)
     elif chosen:
-        held["moments"] = _numbers(moments(table.contribution_of(chosen)))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is not known
+            held["moments"] = _numbers(moments(table.contribution_of(chosen, metric.limits)))
     return MetricSums(
         name=metric.name,
         baseline=below,
@@ -188,9 +222,12 @@ def _is_mature(stratum: Stratum, metric: Metric, arms: Arms) -> bool:
     return (stratum.hour + 1 + metric.maturity_hours) * HOUR_S <= arms.until
 
 
-def _units(found: RolledUp, arms: Arms) -> tuple[UnitCount, ...]:
+def _units(found: RolledUp, arms: Arms, *, before: int | None = None) -> tuple[UnitCount, ...]:
+    """Return the units by planned share; with *before* of the hours that ended by then."""
     counts: dict[float, list[int]] = {}
     for (arm, stratum), units in found.units.items():
+        if before is not None and (stratum.hour + 1) * HOUR_S > before:
+            continue
         share = found.shares.get(stratum)
         if share is not None and 0 < share < 1 and arm in (arms.baseline, arms.canary):
             counts.setdefault(share, [0, 0])[arm == arms.canary] += units

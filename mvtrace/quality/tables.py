@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvtrace.quality.cells import Cell, Columns, Stratum
-from mvtrace.quality.estimators import Buckets, Contribution, contribution
+from mvtrace.quality.estimators import Buckets, Contribution, contribution, within
 from mvtrace.quality.events import EventCount
 
 _SUMS = [one.name for one in fields(Cell)]
@@ -29,13 +29,16 @@ class Table:
         self._sums = [one.sums for one in arms]
         hours, hour_at = _numbered([one.hours for one in arms])
         phases, phase_at = _numbered([one.phases for one in arms])
-        codes = [hour * len(phases) + phase for hour, phase in zip(hour_at, phase_at, strict=True)]
-        used, self._rows = _numbered(codes)
+        if len(phases) == 1:
+            used, self._rows = np.arange(len(hours)), hour_at
+        else:
+            pairs_at = zip(hour_at, phase_at, strict=True)
+            used, self._rows = _numbered([hour * len(phases) + phase for hour, phase in pairs_at])
         pairs = [divmod(int(code), len(phases)) for code in used]
         self._strata = [Stratum(int(hours[hour]), str(phases[phase])) for hour, phase in pairs]
         self._buckets, self._columns = _numbered([one.buckets for one in arms])
         counted = [
-            np.bincount(rows, weights=sums[_REQUESTS], minlength=len(used))
+            np.bincount(rows, weights=sums[_REQUESTS], minlength=len(used)).tolist()
             for rows, sums in zip(self._rows, self._sums, strict=True)
         ]
         self._requests = {
@@ -58,25 +61,35 @@ class Table:
         served = {one.hour for one, (below, _) in self._requests.items() if below}
         return sum(above for one, (_, above) in self._requests.items() if one.hour in served)
 
-    def contribution_of(self, strata: Collection[Stratum]) -> Contribution:
-        """Return what *strata* add together."""
+    def contribution_of(
+        self, strata: Collection[Stratum], limits: tuple[float, float] | None = None
+    ) -> Contribution:
+        """Return what *strata* add together; no bucket counts for more than *limits* allow."""
         shape = (len(self._strata), len(self._buckets))
         chosen = set(strata)
         kept = np.array([one in chosen for one in self._strata])
         arms = []
         for sums, rows, columns in zip(self._sums, self._rows, self._columns, strict=True):
-            dense = np.zeros((len(_SUMS), *shape))
-            dense[:, rows, columns] = sums
-            arms.append(Buckets(*dense[:, kept]))
+            dense = np.zeros((len(_SUMS), shape[0] * shape[1]))
+            places = rows * shape[1] + columns
+            for row, values in zip(dense, sums, strict=True):  # far faster than all at once
+                row[places] = values
+            table = dense.reshape(-1, *shape)
+            buckets = Buckets(*(table if kept.all() else table[:, kept]))
+            arms.append(buckets if limits is None else within(buckets, *limits))
         found = contribution(*arms)
         return Contribution(*(getattr(found, one.name).sum(axis=0) for one in fields(found)))
 
     def events_in(
         self, strata: Sequence[Stratum], shares: Mapping[Stratum, float]
     ) -> tuple[EventCount, ...]:
-        """Return the events of *strata*, by planned share."""
+        """Return the events of *strata*, by planned share; of a request one at most."""
         totals = [
-            np.bincount(rows, weights=sums[_TOTAL], minlength=len(self._strata))
+            np.bincount(
+                rows,
+                weights=np.clip(sums[_TOTAL], 0.0, sums[_REQUESTS]),
+                minlength=len(self._strata),
+            )
             for rows, sums in zip(self._rows, self._sums, strict=True)
         ]
         row_of = {stratum: row for row, stratum in enumerate(self._strata)}

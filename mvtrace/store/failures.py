@@ -20,6 +20,7 @@ from mvtrace.errors import (
     QueryRefusedError,
     StatementFailedError,
     StoreUnreachableError,
+    UsageError,
 )
 from mvtrace.store.dsn import StoreDsn
 
@@ -53,7 +54,20 @@ _NOISE: Final = re.compile(
     re.DOTALL,
 )
 _KEY_REFUSED: Final = re.compile(r'HTTP status 40[13]\b.*?"message":("(?:[^"\\]|\\.)*")')
+_PROJECT_NEEDED: Final = re.compile(
+    r'This key has the projects [^"]{1,65536}?, and the request names none'
+)
+"""As the collector says it, in JSON or in plain text."""
 _REFUSED_CONNECTION: Final = re.compile(r"\[Errno -?\d+\] ([A-Za-z ]+)")
+
+
+class ProjectNeededError(UsageError):
+    """The key lists several projects, and none was named."""
+
+    code = "project-needed"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="Set MVTRACE_PROJECT to one of them.")
 
 
 @contextmanager
@@ -85,6 +99,8 @@ def unreachable(dsn: StoreDsn, reason: str) -> MvtraceError:
     if dsn.kind == "collector" and (refused := _KEY_REFUSED.search(reason)):
         message = " ".join(str(orjson.loads(refused[1])).split()).rstrip(".")
         return QueryRefusedError(message, hint="Its key is MVTRACE_API_KEY.")
+    if dsn.kind == "collector" and (needed := _PROJECT_NEEDED.search(reason)):
+        return ProjectNeededError(f"{needed[0]}.")
     if dsn.kind == "collector":
         return CollectorUnreachableError(str(dsn), reason)
     return StoreUnreachableError(str(dsn), reason)

@@ -1,11 +1,13 @@
 """Columns of numbers as the engine sends them in its format Native: nothing is parsed but headers.
 
-In: the bytes of an answer whose columns are all numbers. Out: an array a column.
+In: the bytes of an answer whose columns are all numbers, or lists of them. Out: an array a column;
+of lists all elements one after the other, and how many each list has as ``NAME`` + ``SIZES``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +24,8 @@ _TYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "Float64": np.dtype("<f8"),
 }
 _MORE: Final = 0x80
+_LIST: Final = re.compile(r"Array\((\w+)\)")
+SIZES: Final = ".sizes"
 
 
 def columns_of(raw: bytes) -> Cells:
@@ -30,13 +34,18 @@ def columns_of(raw: bytes) -> Cells:
     Raises:
         ValueError: *raw* is no such answer.
     """
-    blocks: list[dict[str, NDArray[np.generic]]] = []
+    blocks: list[Cells] = []
     at = 0
     while at < len(raw):
         block, at = _block(raw, at)
         blocks.append(block)
     if not blocks:
         return {}
+    return joined(blocks)
+
+
+def joined(blocks: Sequence[Cells]) -> Cells:
+    """Return the rows of all *blocks*, of which there is one at least."""
     if len(blocks) == 1:
         return blocks[0]
     return {name: np.concatenate([one[name] for one in blocks]) for name in blocks[0]}
@@ -49,11 +58,23 @@ def _block(raw: bytes, at: int) -> tuple[dict[str, NDArray[np.generic]], int]:
     for _ in range(columns):
         name, at = _text(raw, at)
         kind, at = _text(raw, at)
-        if kind not in _TYPES:
+        listed = _LIST.fullmatch(kind)
+        type_of = _TYPES.get(listed[1] if listed else kind)
+        if type_of is None:
             raise ValueError(f"column {name!r} is of type {kind!r}, which is no number")
-        found[name] = np.frombuffer(raw, dtype=_TYPES[kind], count=rows, offset=at)
-        at += rows * _TYPES[kind].itemsize
+        count = rows
+        if listed:
+            ends, at = _values(raw, at, rows, _TYPES["UInt64"])
+            found[name + SIZES] = np.diff(ends, prepend=ends.dtype.type(0))
+            count = int(ends[-1]) if rows else 0
+        found[name], at = _values(raw, at, count, type_of)
     return found, at
+
+
+def _values(raw: bytes, at: int, count: int, type_of: np.dtype[Any]) -> tuple[NDArray[Any], int]:
+    if count > (len(raw) - at) // type_of.itemsize:
+        raise ValueError("the answer ends within a column")
+    return np.frombuffer(raw, dtype=type_of, count=count, offset=at), at + count * type_of.itemsize
 
 
 def _number(raw: bytes, at: int) -> tuple[int, int]:

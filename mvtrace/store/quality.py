@@ -8,7 +8,8 @@ By default it is read from ``quality_hourly``, which the collector keeps: a few 
 hour, however many requests there were. With *exact* it is made from the raw rows by the statements
 the collector keeps it with, which takes as long as the requests are many: for audits, and for the
 tests that hold the two equal. A metric that a new plan asks for has no cells in those hours that
-the collector has not made again yet: what compares is whole hours, fewer of them.
+the collector has not made again yet: what compares is whole hours, fewer of them. One that stopped
+while what it is made of goes on has no cells at all (``quality_made``).
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from mvtrace.quality.cells import Columns, Delivery, Stratum
 from mvtrace.quality.sources import FIRST
 from mvtrace.store.native import Cells
 from mvtrace.store.quality_losses import deliveries
+from mvtrace.store.quality_made import parts_needed, unmade
+from mvtrace.store.quality_raw import stage_raw
 from mvtrace.store.quality_rows import (
     MIXED,
     REQUEST,
@@ -34,15 +36,13 @@ from mvtrace.store.quality_rows import (
     Met,
     Reading,
     Side,
-    stage_raw,
+    by_code,
 )
+from mvtrace.store.quality_strata import check_strata, check_units, phase_label, shares_of
 from mvtrace.store.store import Store
 
 __all__ = ["Asked", "Side", "StoredRollUp", "phase_label", "read_rollup"]
 
-STABLE: Final = "stable"
-CANARY: Final = "canary"
-"""The names of the arms that mvtrace assigns."""
 HOURS_AT_ONCE: Final = 3_900
 """Of all metrics of one answer, each of up to 256 rows: a collector gives a million an answer."""
 
@@ -86,6 +86,7 @@ def read_rollup(
     Raises:
         StatementFailedError: the store refuses, for example since it is older than the roll-up.
         UnavailableError: it does not answer.
+        TooManyStrataError: more is asked for than one comparison takes.
         ValueError: per_unit without exact, baseline and canary are the same, no time is asked for,
             or *exact* where a collector stands before the store.
     """
@@ -93,16 +94,18 @@ def read_rollup(
     if exact and store.kind == "collector":
         raise ValueError("raw rows are compared by whoever opens the store itself")
     if not exact:
-        met, columns = _read(Reading(store, asked), asked)
+        met, columns = _read(Reading(store, asked, needed=parts_needed(asked.metrics or ())), asked)
     else:
         with store.session() as session:
             stage_raw(session, store.database, asked, per_unit=per_unit)
             met, columns = _read(Reading(session, asked, "staged"), asked)
+        if per_unit:
+            check_units(columns)
     units = {arm: columns.pop((UNIT, arm)) for metric, arm in list(columns) if metric == UNIT}
     columns = {key: one for key, one in columns.items() if key[0] != MIXED}
     return StoredRollUp(
         cells=columns,
-        shares=_shares(met),
+        shares=shares_of(met),
         units=_units(units),
         deliveries=deliveries(store, asked, _served(met)),
         scorers=_scorers(met),
@@ -121,6 +124,9 @@ def _check(asked: Asked, *, exact: bool, per_unit: bool) -> None:
 
 def _read(reading: Reading, asked: Asked) -> tuple[list[Met], dict[tuple[str, str], Columns]]:
     met = reading.met()
+    check_strata(met)
+    left_out = {*unmade(met), *parts_needed(asked.metrics or ())}
+    met = [one for one in met if one.metric not in left_out]
     strata = sorted({(one.rollout, one.phase) for one in met})
     columns = _without_buckets(met, asked)
     for part in _parts(met):
@@ -169,41 +175,36 @@ def _with_buckets(
     cells: Cells, names: Sequence[str], strata: Sequence[tuple[str, str]], asked: Asked
 ) -> dict[tuple[str, str], Columns]:
     """Return *cells* by metric and arm."""
-    if not cells:
-        return {}
-    codes = cells["code"].astype(np.int64)
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    if len(np.unique(codes[starts])) < len(starts):  # several parts' rows, one after the other
-        order = np.argsort(codes, kind="stable")
-        cells = {name: one[order] for name, one in cells.items()}
-        codes = codes[order]
-        starts = np.flatnonzero(np.diff(codes, prepend=-1))
     labels = ["", *(phase_label(*one) for one in strata)]
     found = {}
-    for first, last in pairwise([*starts.tolist(), len(codes)]):
-        place, side = divmod(int(codes[first]), 2)
-        part = {name: one[first:last] for name, one in cells.items()}
+    for code, part in by_code(cells).items():
+        place, side = divmod(code, 2)
         found[names[place - 1], _arm(asked, side)] = _columns(part, labels)
     return found
 
 
 def _columns(cells: Cells, labels: Sequence[str]) -> Columns:
-    count, total = cells["n"], cells["x"]
+    sizes, count, total = cells["sizes"].astype(np.intp), cells["n"], cells["x"]
     # What a mean divides by is the count; see ``Cell``.
     bases = (cells["y"], cells["yy"], cells["xy"]) if "y" in cells else (count, count, total)
+    sums = np.empty((6, len(count)))
+    for row, one in zip(sums, (count, total, cells["xx"], *bases), strict=True):
+        row[:] = one
     return Columns(
-        hours=cells["hour"].astype(np.int64),
-        phases=_named(cells["stratum"], labels),
+        hours=np.repeat(cells["hour"].astype(np.int64), sizes),
+        phases=_named(cells["stratum"], sizes, labels),
         buckets=cells["bucket"].astype(np.int64),
-        sums=np.array([count, total, cells["xx"], *bases], dtype=np.float64),
+        sums=sums,
     )
 
 
-def _named(places: NDArray[np.generic], labels: Sequence[str]) -> NDArray[np.str_]:
+def _named(
+    places: NDArray[Any], sizes: NDArray[np.intp], labels: Sequence[str]
+) -> NDArray[np.str_]:
     first = int(places[0])
     if bool((places == first).all()):
-        return _constant(labels[first], len(places))
-    return np.array(labels)[places.astype(np.intp)]
+        return _constant(labels[first], int(sizes.sum()))
+    return np.repeat(np.array(labels)[places.astype(np.intp)], sizes)
 
 
 def _constant(label: str, length: int) -> NDArray[np.str_]:
@@ -224,41 +225,6 @@ def _joined(those: Sequence[Columns]) -> Columns:
 
 def _arm(asked: Asked, side: int) -> str:
     return asked.canary if side else asked.baseline
-
-
-def phase_label(rollout: str, phase: str) -> str:
-    """Return what a stratum calls the planned share *phase* of *rollout*; empty without one."""
-    return f"{rollout} {phase}" if rollout else phase
-
-
-def _shares(met: Sequence[Met]) -> dict[Stratum, float]:
-    """Return the planned share of each stratum that has one."""
-    found: dict[Stratum, float] = {}
-    for rollout, phase in {(one.rollout, one.phase) for one in met}:
-        here = [one for one in met if (one.rollout, one.phase) == (rollout, phase)]
-        share = _share(here)
-        if share is not None:
-            hours = {hour for one in here for hour in one.hours.tolist()}
-            found |= {Stratum(hour, phase_label(rollout, phase)): share for hour in hours}
-    return found
-
-
-def _share(met: Sequence[Met]) -> float | None:
-    """Return the planned share of the side asked for as canary, in what one phase of a rollout has.
-
-    That is the share of the arm ``canary``, or what is left of it where the sides were asked for
-    the other way round.
-    """
-    try:
-        share = float(met[0].phase)
-    except ValueError:
-        return None
-    arms = [{arm for one in met if one.side == side for arm in one.arms} for side in (0, 1)]
-    if CANARY not in arms[0] and STABLE not in arms[1]:
-        return share
-    if STABLE not in arms[0] and CANARY not in arms[1]:
-        return 1 - share
-    return None
 
 
 def _units(columns: Mapping[str, Columns]) -> dict[tuple[str, Stratum], int]:

@@ -14,7 +14,8 @@ from mvtrace.explain.gaps import Gap
 from mvtrace.quality.cells import Delivery
 from mvtrace.store.filters import GapFilter
 from mvtrace.store.gaps import Gaps
-from mvtrace.store.quality_rows import HOUR_S, KEYS, Asked, chosen
+from mvtrace.store.quality_rows import HOUR_S, Asked, key_of, sides_of
+from mvtrace.store.quality_strata import TooManyStrataError
 from mvtrace.store.request_ids import hexadecimal, highest_id, lowest_id
 from mvtrace.store.statements import Statements, statement
 from mvtrace.store.store import Store
@@ -33,7 +34,11 @@ class _Around(NamedTuple):
 
 
 def deliveries(store: Store, asked: Asked, served: tuple[int, int]) -> dict[str, Delivery]:
-    """Return by side how many records were expected and came; see ``read_rollup``."""
+    """Return by side how many records were expected and came; see ``read_rollup``.
+
+    Raises:
+        TooManyStrataError: there are more gaps than can be told whose they are.
+    """
     statements = Statements(store, asked.project)
     place = {"service": asked.service or "", "environment": asked.environment or ""}
     if not statements.run("quality/numbering", **place).rows[0][0]:
@@ -53,12 +58,14 @@ def _missing(statements: Statements, asked: Asked, served: tuple[int, int]) -> t
     time = (first * HOUR_S * 1000, (last + 1) * HOUR_S * 1000 - 1)
     gaps = Gaps(statements).listed(
         GapFilter(
-            since_ms=time[0], until_ms=time[1], limit=MAX_GAPS,
+            since_ms=time[0], until_ms=time[1], limit=MAX_GAPS + 1,
             service=asked.service, environment=asked.environment,
         )
     )  # fmt: skip
     if not gaps:
         return 0.0, 0.0
+    if len(gaps) > MAX_GAPS:  # to leave out the rest would call less missing than is
+        raise TooManyStrataError(f"more than {MAX_GAPS} gaps of producers lie in its time")
     known = _neighbours(statements, asked, _around(gaps, time))
     total = _served(statements, asked)
     lost = [0.0, 0.0]
@@ -84,11 +91,10 @@ def _neighbours(
     statements: Statements, asked: Asked, around: Sequence[_Around]
 ) -> Mapping[str, tuple[int, int, int]]:
     """Return by producer how many requests it recorded there: of both sides, and of any."""
-    sides = {name: value for name, value in chosen(asked).items() if name in ("baseline", "canary")}
     rows = statements.run_text(
-        statement("quality/neighbours").replace("{key}", KEYS[asked.by]),
+        statement("quality/neighbours").replace("{key}", key_of(asked)),
         {
-            **sides,
+            **sides_of(asked),
             "producers": [one.producer for one in around],
             "froms": [max(0, one.first) for one in around],
             "untils": [one.last for one in around],

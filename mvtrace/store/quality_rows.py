@@ -1,24 +1,22 @@
 """The statements of a comparison: what of a roll-up, or of raw rows, they return.
 
-In: ``Asked``. Out: what there is (``Met``), and cells as one NumPy array whose fields are columns:
-they come in the engine's own row format, so that nothing is parsed. Raw rows are made to rows of
-the roll-up by the collector's own statements, which are read from its package; none of its code is.
+In: ``Asked``. Out: what there is (``Met``), and cells as columns: they come in the engine's own
+format, so that nothing is parsed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mvtrace.quality.sources import BAD_EVENTS, FIRST, GIVEN, SEPARATOR, made_of
-from mvtrace.quality.sources import Asked as AskedMetrics
-from mvtrace.store.native import Cells, columns_of
-from mvtrace.store.session import Parameters, Rows, Session, Settings
+from mvtrace.quality.sources import SEPARATOR, made_of
+from mvtrace.store.native import SIZES, Cells, columns_of, joined
+from mvtrace.store.session import Parameters, Rows, Settings
 from mvtrace.store.statements import statement
 
 Side = Literal["version", "arm"]
@@ -28,22 +26,33 @@ UNIT: Final = ">unit"
 """Units that were met for the first time."""
 MIXED: Final = ">mixed"
 """Requests that more than one version served."""
-BUCKET: Final = "toInt64(sipHash64('mvtrace.quality/1', clustered) % 256)"
-"""The buckets of the roll-up; a test holds them equal."""
-OF_UNIT: Final = "reinterpretAsInt64(sipHash64('mvtrace.quality/1', clustered))"
 HOUR_S: Final = 3600
-_HOUR_MS: Final = 3_600_000
+LAST_HOUR: Final = (2**32 - 1) // HOUR_S - 1
+"""A later one would be taken for one of 1970."""
+_CODE: Final = (
+    "toUInt32(transform(metric, {metrics:Array(String)}, {places:Array(UInt32)}, toUInt32(0)) * 2"
+    " + {side})"
+)
+_BASES: Final = (
+    ", sum(base) AS y, sum(base_squares) AS yy, sum(cross) AS xy",
+    ", bucket_base AS y, bucket_base_squares AS yy, bucket_cross AS xy",
+)
+"""Of rows that are grouped, and of lists."""
+_OF_CELLS: Final = ("bucket", "n", "x", "xx", "y", "yy", "xy")
 _PLACE: Final = r"indexOf({strata:Array(String)}, concat(rollout, '\x1f', phase))"
-_ONE: Final = {"max_threads": 1}
-"""More threads took longer."""
+_SETTLED: Final = (
+    "transform(toString(composite_version), {settled_from:Array(String)},"
+    " {settled_to:Array(String)}, toString(composite_version))"
+)
+_HELD: Final = (
+    " AND transform(toString(metric), {held_metrics:Array(String)}, {held_scorers:Array(String)},"
+    " toString(scorer)) = scorer"
+)
+MAX_PHASES: Final = 200
+MAX_HOURS: Final = 100_000
+"""More planned shares, or hours of all metrics, sides, arms and scorers, are refused: so many are
+those of a year by four metrics, and take about a gigabyte with their buckets."""
 KEYS: Final = {"version": "composite_version", "arm": "arm"}
-_STEADY: Final = {
-    "max_threads": 1,
-    "optimize_read_in_order": 1,
-    "query_plan_join_swap_table": "false",
-    "query_plan_optimize_join_order_limit": 0,
-}
-"""Rows keep the order of the requests, so that sums are the same to the last digit each time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +75,15 @@ class Asked:
     """None: any."""
     rollout: str | None = None
     """None: any, and requests that none assigned too; arms are those of one rollout."""
+    scorers: tuple[tuple[str, str], ...] = ()
+    """Metrics of which only what one scorer scored counts, with that scorer."""
+    settled: tuple[tuple[str, str], ...] = ()
+    """Versions that count as one of the two, which they were on the way to, with that one."""
 
     @property
     def hours(self) -> tuple[int, int]:
-        """The first and the last hour since 1970."""
-        return self.since // HOUR_S, (self.until - 1) // HOUR_S
+        """The first and the last hour since 1970; the store knows none after LAST_HOUR."""
+        return min(self.since // HOUR_S, LAST_HOUR), min((self.until - 1) // HOUR_S, LAST_HOUR)
 
 
 class Met(NamedTuple):
@@ -118,31 +131,30 @@ class Source(Protocol):
 class Reading:
     """Reads of one question; *rows* is ``hourly``, or ``staged`` where raw rows were staged."""
 
-    def __init__(self, source: Source, asked: Asked, rows: str = "hourly") -> None:
+    def __init__(
+        self, source: Source, asked: Asked, rows: str = "hourly", needed: Sequence[str] = ()
+    ) -> None:
+        """*needed* are metrics that are to be met too."""
         self._source = source
         self._side = side_of(asked)
-        # What is one and the same in all rows needs no place in what tells them apart.
-        several = {"environment": asked.environment, "service": asked.service}
-        self._keys = "".join(f"{name}, " for name, one in several.items() if one is None)
-        self._rows = _text(rows) + _condition(asked)
+        self._rows = text_of(rows) + _condition(asked)
         first, last = asked.hours
         self._given: dict[str, Any] = {
             "project": asked.project,
             **chosen(asked),
-            "asked_metrics": [*(asked.metrics or ()), REQUEST, UNIT, MIXED],
+            "asked_metrics": [*(asked.metrics or ()), *needed, REQUEST, UNIT, MIXED],
             "since_hour": first,
             "until_hour": last,
+            "limit": MAX_HOURS + 1,
+            **_scorers(asked),
         }
-        # A collector lets no setting through; whoever opened the store may.
-        self._settings = {} if is_bounded(source) else _ONE
         is_some = asked.metrics is not None
         self._asked = " AND metric IN {asked_metrics:Array(String)}" if is_some else ""
 
     def met(self) -> list[Met]:
-        """Return what there is, of the metrics that are asked for."""
-        sql = self._sql("hours", self._rows + self._asked).replace("{keys}", self._keys)
-        rows = self._source.query(sql, self._given, settings=self._settings).rows
-        return [_met(row) for row in rows]
+        """Return what there is, of the metrics that are asked for: some more than may be."""
+        sql = self._sql("hours", self._rows + self._asked)
+        return [_met(row) for row in self._source.query(sql, self._given).rows]
 
     def cells(
         self, metrics: Sequence[str], strata: Sequence[tuple[str, str]], *, is_plain: bool = False
@@ -158,102 +170,93 @@ class Reading:
             "strata": [SEPARATOR.join(one) for one in strata],
         }
         has_bases = any(made.how == "/" for one in metrics if (made := made_of(one)))
-        sql = self._sql("cells", self._rows + " AND metric IN {metrics:Array(String)}")
-        bases = ", {sum}(base) AS y, {sum}(base_squares) AS yy, {sum}(cross) AS xy"
+        rows = self._rows + " AND metric IN {metrics:Array(String)}"
+        if not is_plain:
+            rows = text_of("unfolded").replace("{rows}", rows)
+        sql = self._sql("folded" if is_plain else "cells", rows)
         for placeholder, part in (
-            ("{bases}", bases if has_bases else ""),
+            ("{code}", _CODE.replace("{side}", self._side)),
+            ("{bases}", _BASES[is_plain] if has_bases else ""),
             ("{stratum}", "1" if len(strata) == 1 else _PLACE),
-            ("{sum}", "" if is_plain else "sum"),
-            ("{group}", "" if is_plain else "\nGROUP BY code, hour, stratum, bucket"),
-        ):  # fmt: skip
+        ):
             sql = sql.replace(placeholder, part)
-        return columns_of(self._source.raw(sql, given, "Native", settings=self._settings))
+        return columns_of(self._source.raw(sql, given, "Native"))
 
     def _sql(self, name: str, rows: str) -> str:
-        return _text(name).replace("{rows}", rows).replace("{side}", self._side)
+        return text_of(name).replace("{rows}", rows).replace("{side}", self._side)
 
 
-def stage_raw(session: Session, database: str, asked: Asked, *, per_unit: bool) -> None:
-    """Make rows of the roll-up of raw ones, into a temporary table of *session*.
+def by_code(cells: Cells) -> dict[int, Cells]:
+    """Return the cells of each code.
 
-    Raises:
-        StatementFailedError: the store refuses.
-        UnavailableError: it does not answer.
+    Each has ``hour`` and ``stratum``, of so many cells as ``sizes`` says, and what the cells sum.
     """
-    session.set({key: value for key, value in _STEADY.items() if session.knows_setting(key)})
-    given = {"project": asked.project, **_raw_parameters(session, asked)}
-    values = _collectors("quality_values", database)
-    # What is first is first of all that was before, not of what was since the time asked for.
-    before = values.replace("{first:String}", "{begin:String}")
-    met = _collectors("quality_met", database).replace("{values}", before)
-    cells = _collectors("quality_cells_stage", database)
-    for placeholder, part in (
-        ("{cells}", _collectors("quality_cells", database)),
-        ("{firsts}", "SELECT metric, request_id, scorer FROM stage_firsts"),
-        ("{mixed}", _collectors("quality_mixed", database)),
-        ("{cluster}", OF_UNIT if per_unit else BUCKET),
-        ("{values}", values),
-    ):
-        cells = cells.replace(placeholder, part)
-    session.command(_collectors("quality_firsts_create", database))
-    session.command(_text("met_stage").replace("{met}", met), given)
-    session.command(_collectors("quality_cells_create", database))
-    session.command(cells, given)
-
-
-def _raw_parameters(session: Session, asked: Asked) -> dict[str, Any]:
-    first, last = asked.hours
-    rows = session.query(_text("prices"), {"project": asked.project}).rows
-    return {
-        **asked_metrics(asked.metrics or ()).parameters(),
-        "prices": str(rows[0][0]) if rows else "",
-        "begin": "0" * 32,
-        "first": f"{first * _HOUR_MS:012x}{'0' * 20}",
-        "last": f"{(last + 1) * _HOUR_MS - 1:012x}{'f' * 20}",
-    }
-
-
-def is_bounded(source: Source) -> bool:
-    """Whether *source* answers through a collector."""
-    return getattr(source, "kind", "") == "collector"
+    if not cells:
+        return {}
+    codes, listed = cells["code"].astype(np.int64), cells.get(f"bucket{SIZES}")
+    if listed is None:
+        order = np.argsort(codes, kind="stable")  # as they were grouped
+        codes, cells = codes[order], {name: one[order] for name, one in cells.items()}
+    sizes = np.ones(len(codes), np.intp) if listed is None else listed.astype(np.intp)
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    starts = np.flatnonzero(np.diff(codes, prepend=-1)).tolist()
+    runs: dict[int, list[Cells]] = {}  # several of one code, where parts are not merged yet
+    for first, last in pairwise([*starts, len(codes)]):
+        whole = slice(ends[first], ends[last])
+        part = {name: cells[name][whole] for name in cells if name in _OF_CELLS}
+        rows = {name: cells[name][first:last] for name in ("hour", "stratum")}
+        run = {**rows, **part, "sizes": sizes[first:last]}
+        runs.setdefault(int(codes[first]), []).append(run)
+    return {code: joined(those) for code, those in runs.items()}
 
 
 def side_of(asked: Asked) -> str:
     """Return the expression that is 1 of what was asked for as canary, and else 0."""
-    return f"({KEYS[asked.by]} = {{canary:String}})"
+    return f"({key_of(asked)} = {{canary:String}})"
 
 
-def chosen(asked: Asked) -> dict[str, str]:
+def key_of(asked: Asked) -> str:
+    """Return the expression that tells the sides apart."""
+    return _SETTLED if asked.settled else KEYS[asked.by]
+
+
+def sides_of(asked: Asked) -> dict[str, Any]:
+    """Return the parameters of that expression, and the names of both sides."""
+    froms, tos = zip(*asked.settled, strict=True) if asked.settled else ((), ())
+    settled = {"settled_from": list(froms), "settled_to": list(tos)} if asked.settled else {}
+    return {"baseline": asked.baseline, "canary": asked.canary, **settled}
+
+
+def chosen(asked: Asked) -> dict[str, Any]:
     """Return the parameters of the condition on requests."""
-    optional = ("environment", "service", "rollout")
-    given = {name: getattr(asked, name) for name in optional}
-    return {
-        "baseline": asked.baseline,
-        "canary": asked.canary,
-        **{name: value for name, value in given.items() if value is not None},
-    }
+    return {**sides_of(asked), **_optional(asked)}
+
+
+def _optional(asked: Asked) -> dict[str, str]:
+    given = {name: getattr(asked, name) for name in ("environment", "service", "rollout")}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _condition(asked: Asked) -> str:
-    named = (name for name in chosen(asked) if name not in ("baseline", "canary"))
     both = f" AND {KEYS[asked.by]} IN ({{baseline:String}}, {{canary:String}})"
-    return both + "".join(f" AND {name} = {{{name}:String}}" for name in named)
-
-
-def asked_metrics(names: Sequence[str]) -> AskedMetrics:
-    """Return what the statements over raw rows need to know to make the metrics *names*."""
-    plain = [name.removesuffix(FIRST) for name in names]
-    firsts = {name.removesuffix(FIRST) for name in names if name.endswith(FIRST)}
-    return AskedMetrics(
-        events=(*BAD_EVENTS, *sorted(firsts - set(BAD_EVENTS))),
-        wanted=tuple(name.removesuffix(GIVEN) for name in plain if name.endswith(GIVEN)),
-        sources=tuple(dict.fromkeys(made for name in plain if (made := made_of(name)))),
+    if asked.settled:
+        both = (
+            f" AND ({KEYS[asked.by]} IN ({{baseline:String}}, {{canary:String}})"
+            f" OR has({{settled_from:Array(String)}}, {KEYS[asked.by]}))"
+        )
+    return (
+        both
+        + "".join(f" AND {name} = {{{name}:String}}" for name in _optional(asked))
+        + _HELD * bool(asked.scorers)
     )
 
 
-def _collectors(name: str, database: str) -> str:
-    text = (files("mvtrace_collector") / "sql" / f"{name}.sql").read_text("utf-8")
-    return text.replace("{database}", database)
+def _scorers(asked: Asked) -> dict[str, list[str]]:
+    """Return the parameters of the condition on scorers."""
+    if not asked.scorers:
+        return {}
+    metrics, scorers = zip(*asked.scorers, strict=True)
+    return {"held_metrics": list(metrics), "held_scorers": list(scorers)}
 
 
 def _met(row: Sequence[Any]) -> Met:
@@ -271,5 +274,6 @@ def _met(row: Sequence[Any]) -> Met:
     )
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
+    """Return the statement *name* of comparisons."""
     return statement(f"quality/{name}")

@@ -11,7 +11,7 @@ AS SELECT
     outcome,
     status_code,
     error_type,
-    toUInt8(ifNull(outcome = 'error', 0) OR ifNull(status_code >= 500, 0)) AS is_error,
+    toUInt8(ifNull(outcome = 'error', 0) OR ifNull(status_code >= 500 AND protocol != 'websocket', 0)) AS is_error,
     service,
     environment,
     protocol,

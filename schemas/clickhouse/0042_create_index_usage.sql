@@ -1,5 +1,5 @@
--- One row per index that a request searched: which state of it was declared, which was queried, and what
--- came back. A view over the records.
+-- One row per search of an index by a request: which state of it was declared, which was queried, and
+-- what came back. A view over the records.
 CREATE VIEW IF NOT EXISTS {database}.index_usage
 SQL SECURITY INVOKER
 AS SELECT

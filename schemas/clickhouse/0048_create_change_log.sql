@@ -9,7 +9,7 @@ AS SELECT
     toString(service) AS service,
     'deployment' AS change,
     substring(composite, 1, 12) AS subject,
-    concat(action, ' at share ', toString(share), if(reason = '', '', concat(': ', reason))) AS detail,
+    concat(action, if(action = 'canary', concat(' at share ', toString(share)), ''), if(reason = '', '', concat(': ', reason))) AS detail,
     lower(hex(event_id)) AS reference
 FROM {database}.deployments FINAL
 UNION ALL
@@ -43,9 +43,9 @@ FROM
         toString(environment) AS environment,
         toString(service) AS service,
         toString(assumeNotNull(composite_version)) AS version,
-        any(ifNull(composite_name, '')) AS name,
+        argMin(ifNull(composite_name, ''), (started_at, request_id)) AS name,
         min((started_at, request_id)) AS first
-    FROM {database}.requests
+    FROM {database}.requests FINAL
     WHERE composite_version IS NOT NULL
     GROUP BY
         project,

@@ -1,4 +1,5 @@
--- How long the requests of each version took, day by day; quantiles are exact. A view over `requests`.
+-- How long the requests of each version took, day by day; quantiles are exact. A websocket is none of
+-- them: it lasts as long as its user. A view over `requests`.
 CREATE VIEW IF NOT EXISTS {database}.version_latency_daily
 SQL SECURITY INVOKER
 AS SELECT
@@ -19,7 +20,7 @@ AS SELECT
     quantileExact(0.5)(first_byte_ns) / 1e6 AS p50_first_byte_ms,
     quantileExact(0.95)(first_byte_ns) / 1e6 AS p95_first_byte_ms
 FROM {database}.requests FINAL
-WHERE state = 'finished'
+WHERE state = 'finished' AND protocol != 'websocket'
 GROUP BY
     project,
     day,

@@ -12,10 +12,10 @@ AS SELECT
     arm,
     sumIf(q.requests, metric = 'request') AS requests,
     sumIf(q.requests, metric = 'cost_usd') AS priced_requests,
-    sumIf(q.total, metric = 'cost_usd') AS cost_usd,
-    if(priced_requests = 0, NULL, cost_usd / priced_requests) AS cost_per_request,
-    sumIf(q.total, metric = 'input_tokens') AS input_tokens,
-    sumIf(q.total, metric = 'output_tokens') AS output_tokens,
+    sumOrNullIf(q.total, metric = 'cost_usd') AS cost_usd,
+    cost_usd / priced_requests AS cost_per_request,
+    sumOrNullIf(q.total, metric = 'input_tokens') AS input_tokens,
+    sumOrNullIf(q.total, metric = 'output_tokens') AS output_tokens,
     groupUniqArrayIf(toString(scorer), metric = 'cost_usd') AS price_lists
 FROM {database}.quality_hourly AS q FINAL
 WHERE q.requests > 0 AND metric IN ('request', 'cost_usd', 'input_tokens', 'output_tokens')

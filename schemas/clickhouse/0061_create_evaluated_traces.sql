@@ -1,12 +1,11 @@
--- Evaluations that name a trace and no request, and came when no record of the trace was stored: the id
--- they were put under, and `owner`, the first request of the trace whose record came (zero bytes: none yet).
--- Its scores are the owner's too from then on. Looked up by every load that has records, hence apart.
+-- Where the evaluations are that name a trace and no request: each id that scores of theirs were ever put
+-- under, so that they can be moved. They are at the first request of the trace, by id, that has a record;
+-- before there is one, at the first id here. Looked up by every load that has records, hence apart.
 CREATE TABLE IF NOT EXISTS {database}.evaluated_traces
 (
     project              LowCardinality(String),
     trace_id             FixedString(16),
     request_id           FixedString(16),
-    owner                FixedString(16),
     received_at          DateTime64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(received_at)

@@ -19,7 +19,7 @@ from mvtrace.quality.plan import Metric, Plan
 from mvtrace.quality.sources import Asked as AskedMetrics
 from mvtrace.quality.sufficient import Arms, reduce
 from mvtrace.store import Store
-from mvtrace.store.quality import Asked, read_rollup
+from mvtrace.store.quality import Asked, StoredRollUp, read_rollup
 
 SPANS = int(os.environ.get("MVTRACE_BENCH_SPANS", "50000000"))
 SPANS_A_REQUEST = 10
@@ -27,7 +27,8 @@ REQUESTS = SPANS // SPANS_A_REQUEST
 USERS = 500_000
 DAYS = 7
 HOURS = 24 * DAYS
-READS = 15
+READS = 25
+REVISIONS = 6
 KEPT = os.environ.get("MVTRACE_BENCH_QUALITY_STORE")
 """A folder in which the filled store is kept: it is made by the first run and used by the next."""
 
@@ -141,11 +142,38 @@ def milliseconds(work: Callable[[], Any], times: int) -> tuple[float, float]:
     return statistics.median(taken), min(needed)
 
 
+def sweep_again(store: Store, hours: int) -> None:
+    """Leave several revisions of the last *hours*, in parts that no merge took yet."""
+    store.command("SYSTEM STOP MERGES quality_hourly")
+    for number in range(1, REVISIONS):
+        store.command(
+            "INSERT INTO quality_hourly SELECT * REPLACE (revision + {n:UInt64} AS revision) "
+            "FROM quality_hourly FINAL WHERE hour >= toDateTime({since:UInt32}, 'UTC')",
+            {"n": number, "since": (HOUR + HOURS - hours) * 3600},
+        )
+
+
+def merge(store: Store) -> None:
+    store.command("SYSTEM START MERGES quality_hourly")
+    store.command("OPTIMIZE TABLE quality_hourly FINAL")
+
+
+def swept_again(store: Store, hours: int, merged: StoredRollUp) -> tuple[float, float]:
+    """Return how long the comparison takes then; it is the same one."""
+    sweep_again(store, hours)
+    taken = milliseconds(lambda: compare(PLAN, read_rollup(store, ASKED), ARMS), READS)
+    same = compare(PLAN, read_rollup(store, ASKED), ARMS) == compare(PLAN, merged, ARMS)
+    merge(store)
+    assert same
+    return taken
+
+
 def test_comparison(store: Store) -> None:
     """
     A comparison by four metrics, stratified by hour and clustered by bucket, beside a raw query for
     one metric, over requests by user and over spans.
     """
+    merge(store)
     found = read_rollup(store, ASKED)
     cells = sum(one.sums.shape[1] for one in found.columns().values())
     versions = {"baseline": BASELINE, "canary": CANARY}
@@ -155,6 +183,7 @@ def test_comparison(store: Store) -> None:
     single = replace(ASKED, metrics=("log_latency_ms",))
     alone = Plan(name="one metric", unit="user", metrics=PLAN.metrics[:1])
     one = milliseconds(lambda: compare(alone, read_rollup(store, single), ARMS), READS)
+    live, unmerged = (swept_again(store, hours, found) for hours in (24, HOURS))
     by_user = milliseconds(lambda: store.query(_OVER_REQUESTS, versions), 3)
     by_span = milliseconds(lambda: store.raw(_OVER_SPANS, versions, "Native"), 3)
 
@@ -165,6 +194,8 @@ def test_comparison(store: Store) -> None:
         "comparison by four metrics": whole,
         "  of it reading": read,
         "  of it sums": sums,
+        f"  {REVISIONS} revisions of a day unmerged": live,
+        f"  {REVISIONS} of every hour unmerged": unmerged,
         "comparison by one metric": one,
         "one metric, raw requests by user": by_user,
         "one metric, raw spans by bucket": by_span,

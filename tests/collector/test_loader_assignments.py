@@ -31,6 +31,8 @@ CASES: list[tuple[Any, tuple[Any, ...]]] = [
     ({"rollout": "r", "unit": UNIT.upper(), "share": 1e300}, ("r", bytes(16), None)),
     ({"rollout": "r" * 129, "unit": UNIT, "share": "0.5"}, ("", bytes.fromhex(UNIT), 0.5)),
     ({"rollout": ["r"], "unit": 7, "share": None}, ('["r"]', bytes(16), None)),
+    ({"rollout": "r", "share": 0.1234567}, ("r", bytes(16), 0.123457)),
+    ({"rollout": "r", "share": 0.3000000004}, ("r", bytes(16), 0.3)),
     ({}, NONE),
     (None, NONE),
     ("canary", NONE),

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mvtrace.quality.sources import BAD_EVENTS, Asked, Made, made_of
@@ -19,7 +19,8 @@ def plan(*metrics: dict[str, Any]) -> str:
 
 def test_events_feedback_and_made_metrics() -> None:
     """
-    Bad events, scores whose response is compared, and metrics made of others are told apart.
+    Bad events, scores whose response is compared, and metrics made of others are told apart; all
+    that is named, or that they are made of, is planned.
     """
     asked = asked_by(
         [
@@ -41,6 +42,10 @@ def test_events_feedback_and_made_metrics() -> None:
             Made("thumbs<0.5", "thumbs", "<", "0.5"),
             Made("latency_ms>812.5", "latency_ms", ">", "812.5"),
             Made("cost_usd/output_tokens", "cost_usd", "/", "output_tokens"),
+        ),
+        planned=(
+            *("thumbs<0.5", "thumbs", "latency_ms>812.5", "latency_ms", "cost_usd/output_tokens"),
+            *("cost_usd", "output_tokens", "error", "judge"),
         ),
     )
 
@@ -68,6 +73,7 @@ def test_what_is_no_made_metric(name: str) -> None:
     assert made_of(name) is None
 
 
+@settings(max_examples=50)
 @given(
     st.one_of(
         st.text(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,12 +19,14 @@ from valued import (
     expected,
     metric_of,
     put,
-    put_events,
+    put_all,
     record,
+    told_of,
     values_in,
     values_of,
 )
 
+from mvtrace.otlp import LogEvent
 from mvtrace.records import Call, UnixNano, Usage
 from mvtrace.scores import Score
 from mvtrace.store import Store
@@ -34,12 +35,82 @@ from mvtrace.wire import event_of as request_event
 JUDGE = f"sha256:{'5' * 64}"
 
 
-def each_of(store: Store, folder: Path, calls: Sequence[Call]) -> list[dict[str, float]]:
-    """Return by metric what requests with one call each are worth."""
-    records = [record(number, calls=(call,)) for number, call in enumerate(calls)]
-    found = values_in(store, project=put(store, folder, records))
-    ids = [one.request_id.replace("-", "") for one in records]
-    return [dict(by_metric(one for one in found if one.request == request)) for request in ids]
+PRICED, SECOND = record(calls=(answer(),)), record(1)
+REQUEST = record()
+NAMES = ["a/b", "a>1", "a^b", "error", "request", "score:x", "x:first", "x:given"]
+UNKNOWN = [
+    answer(model_served="own-model"),
+    answer(usage=None),
+    answer(provider=None),
+    answer(usage=Usage(input_tokens=5, output_tokens=5, cache_read_input_tokens=9)),
+    answer(usage=Usage(input_tokens=-5, output_tokens=5)),
+    answer(kind="embedding", usage=None),
+]
+ONE_EACH = [
+    record(number, calls=(call,))
+    for number, call in enumerate([*UNKNOWN, answer(cache_origin="unknown"), answer()])
+]
+THUMBS = Score(request_id=PRICED.request_id, name="thumbs", value=1.0, at=NOW_MS * 10**6)
+ODD_CALLS: tuple[dict[str, Any], ...] = (
+    {"calls": {"kind": "generation"}},
+    {"calls": [7, None, "x", [], {"kind": 3, "usage": "many", "finish_reason": ["stop"]}]},
+    {"calls": [{"kind": "generation", "usage": {"input_tokens": "12", "output_tokens": 1e30}}]},
+    {
+        "calls": [
+            {"kind": "generation", "usage": {"input_tokens": 2**63 - 1, "output_tokens": 2**63}}
+        ]
+    },
+    {
+        "calls": [
+            {"kind": "generation", "started_at": "9" * 19, "time_to_first_chunk_ns": 2**63 - 1}
+        ]
+    },
+    {"calls": [{"kind": "generation", "started_at": "-1", "time_to_first_chunk_ns": -5}]},
+    {"calls": [{"kind": "tool", "outcome": {"error": 1}}] * 3_000},
+    {"started_at": "9" * 19, "ended_at": "1", "outcome": "\x00", "state": "finished"},
+)
+SOUND = record(99, calls=(answer(),))
+
+
+def scores_named(*names: str, value: float | None = 1.0, at: int = 0, **said: Any) -> list[Score]:
+    """Return scores of the request."""
+    moment = NOW_MS * 10**6 + at
+    facts: dict[str, Any] = {"request_id": REQUEST.request_id, "value": value, "at": moment, **said}
+    return [Score(name=name, **facts) for name in names]
+
+
+def odd_records() -> list[LogEvent]:
+    """Return events of records of other shapes, and of one as it should be."""
+    bodies = [{**json.loads(record(n).to_bytes()), **odd} for n, odd in enumerate(ODD_CALLS)]
+    sound = request_event(SOUND)
+    return [*(sound._replace(body=json.dumps(body)) for body in bodies), sound]
+
+
+def every() -> dict[str, list[LogEvent]]:
+    """Return by project what the tests are about."""
+    back = [*scores_named("tone"), *scores_named("tone", value=None, label="?", at=1)]
+    flood = scores_named(*(f"n{number:05}" for number in range(2_000)))
+    huge = (("huge", 1e300), ("low", -1.7e308), ("large", 1e99))
+    sizes = [score for name, value in huge for score in scores_named(name, value=value)]
+    return {
+        "taken-back": told_of([REQUEST], back),
+        "names": told_of([REQUEST], scores_named(*NAMES, value=7.0)),
+        "each": told_of(ONE_EACH),
+        "both": told_of([record(calls=(answer(), UNKNOWN[0])), SECOND]),
+        "listed": told_of([PRICED, record(1, calls=(UNKNOWN[0],))]),
+        "mine": told_of([PRICED]),
+        "theirs": told_of([PRICED], [THUMBS]),
+        "flood": told_of([REQUEST], flood),
+        "sizes": told_of([REQUEST], sizes),
+        "odd": odd_records(),
+    }
+
+
+@pytest.fixture(scope="module")
+def store(shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The module's store, with a project for each test."""
+    put_all(shared_store, tmp_path_factory.mktemp("all"), every())
+    return shared_store
 
 
 tokens = st.none() | st.integers(0, 400_000)
@@ -150,81 +221,56 @@ def test_values_are_those_of_the_definition(
     assert close(found, told), set(found) ^ set(told)
 
 
-def test_a_score_that_holds_is_the_latest_even_if_it_takes_a_value_back(
-    store: Store, tmp_path: Path
-) -> None:
+def test_a_score_that_holds_is_the_latest_even_if_it_takes_a_value_back(store: Store) -> None:
     """
     A later score without a value leaves none; that feedback was given stays said.
     """
-    request = record()
-    scores = [
-        Score(request_id=request.request_id, name="tone", value=1.0, at=NOW_MS * 10**6),
-        Score(request_id=request.request_id, name="tone", label="?", at=NOW_MS * 10**6 + 1),
-    ]
-    found = by_metric(values_in(store, project=put(store, tmp_path, [request], scores)))
+    found = by_metric(values_in(store, project="taken-back"))
 
     assert "tone" not in found
     assert found["tone:given"] == 1.0
 
 
-def test_no_score_passes_for_a_derived_metric(store: Store, tmp_path: Path) -> None:
+def test_no_score_passes_for_a_derived_metric(store: Store) -> None:
     """
     A score of a name that is a derived metric's, or reads like one, is a metric of its own.
     """
-    names = ["a/b", "a>1", "a^b", "error", "request", "score:x", "x:first", "x:given"]
-    request = record()
-    scores = [
-        Score(request_id=request.request_id, name=name, value=7.0, at=NOW_MS * 10**6)
-        for name in names
-    ]
-    found = values_in(store, project=put(store, tmp_path, [request], scores))
+    found = values_in(store, project="names")
 
     assert [(one.metric, one.scorer) for one in found if one.value == 7.0] == [
-        (f"score:{name}", f"undeclared:user/{name}") for name in names
+        (f"score:{name}", f"undeclared:user/{name}") for name in NAMES
     ]
-    assert [metric_of(name) for name in names] == [f"score:{name}" for name in names]
+    assert [metric_of(name) for name in NAMES] == [f"score:{name}" for name in NAMES]
     assert by_metric(found)["error"] == 0.0
 
 
-def test_what_is_not_known_has_no_value(store: Store, tmp_path: Path) -> None:
+def test_what_is_not_known_has_no_value(store: Store) -> None:
     """
     An unknown model, no usage, no provider, more cached than was sent: no cost, and never 0.
     """
-    unknown = [
-        answer(model_served="own-model"),
-        answer(usage=None),
-        answer(provider=None),
-        answer(usage=Usage(input_tokens=5, output_tokens=5, cache_read_input_tokens=9)),
-        answer(usage=Usage(input_tokens=-5, output_tokens=5)),
-        answer(kind="embedding", usage=None),
-    ]
-    free, priced = answer(cache_origin="unknown"), answer()
-    found = each_of(store, tmp_path, [*unknown, free, priced])
-    both = record(calls=(answer(), unknown[0]))
-    nothing = record(1)
-    project = put(store, tmp_path, [both, nothing])
+    each = values_in(store, project="each")
+    ids = [one.request_id.replace("-", "") for one in ONE_EACH]
+    found = [dict(by_metric(one for one in each if one.request == request)) for request in ids]
+    two = values_in(store, project="both")
 
-    assert ["cost_usd" in one for one in found] == [*[False] * len(unknown), True, True]
+    assert ["cost_usd" in one for one in found] == [*[False] * len(UNKNOWN), True, True]
     assert [one["cost_usd"] for one in found[-2:]] == [0.0, 0.0045]
     assert "log_cost_usd" not in found[-2]
-    two = values_in(store, project=project)
     assert {one.metric for one in two if one.value == 2_000} == {"input_tokens"}
     assert "cost_usd" not in {one.metric for one in two}
-    bare = [one.metric for one in two if one.request == nothing.request_id.replace("-", "")]
+    bare = [one.metric for one in two if one.request == SECOND.request_id.replace("-", "")]
     assert bare == ["error", "latency_ms", "log_latency_ms", "request"]
 
 
-def test_a_list_is_a_scorer_and_a_component(store: Store, tmp_path: Path) -> None:
+def test_a_list_is_a_scorer_and_a_component(store: Store) -> None:
     """
     What costs are scored by is the digest of the list's component, which the project has; a model
     is looked up once, and one that the list does not have is known not to be there.
     """
-    made = [answer(), answer(model_served="own-model")]
-    project = put(store, tmp_path, [record(n, calls=(call,)) for n, call in enumerate(made)])
-    (cost,) = [one for one in values_in(store, project=project) if one.metric == "cost_usd"]
-    values_in(store, project=project)
+    (cost,) = [one for one in values_in(store, project="listed") if one.metric == "cost_usd"]
+    values_in(store, project="listed")
 
-    asked = {"project": project}
+    asked = {"project": "listed"}
     listed = store.query(
         "SELECT model, priced_as, count(), any(list) FROM model_prices "
         "WHERE project = {project:String} GROUP BY ALL ORDER BY model",
@@ -244,47 +290,34 @@ def test_a_list_is_a_scorer_and_a_component(store: Store, tmp_path: Path) -> Non
     assert '"library":"genai-prices"' in body
 
 
-def test_another_list_is_another_scorer(store: Store, tmp_path: Path) -> None:
+def test_another_list_is_another_scorer(store: Store) -> None:
     """
     Costs are only those of the list that is asked for.
     """
-    project = put(store, tmp_path, [record(calls=(answer(),))])
-    values_in(store, project=project)
+    assert "cost_usd" in by_metric(values_in(store, project="theirs"))
     with store.session() as session:
-        found = by_metric(values_of(session, store.database, JUDGE, project))
+        found = by_metric(values_of(session, store.database, JUDGE, "theirs"))
 
     assert "cost_usd" not in found
 
 
-def test_another_projects_requests_scores_and_prices_are_not_there(
-    store: Store, tmp_path: Path
-) -> None:
+def test_another_projects_requests_scores_and_prices_are_not_there(store: Store) -> None:
     """
     A project sees its own, though another has scores and prices of the same requests.
     """
-    request = record(calls=(answer(),))
-    score = Score(request_id=request.request_id, name="thumbs", value=1.0, at=NOW_MS * 10**6)
-    values_in(store, project=put(store, tmp_path, [request], [score]))
-    mine = put(store, tmp_path, [request])
+    (cost,) = [one for one in values_in(store, project="theirs") if one.metric == "cost_usd"]
 
     with store.session() as session:
-        prices = next(iter(store.query("SELECT any(list) FROM model_prices").rows))[0]
-        found = by_metric(values_of(session, store.database, prices, mine))
+        found = by_metric(values_of(session, store.database, cost.scorer, "mine"))
     assert {"thumbs", "thumbs:given", "cost_usd"} & set(found) == set()
     assert values_in(store, project="nobody's") == []
 
 
-def test_a_flood_of_names_leaves_those_that_plans_want(store: Store, tmp_path: Path) -> None:
+def test_a_flood_of_names_leaves_those_that_plans_want(store: Store) -> None:
     """
     Of very many names of scores some hundred are metrics, those wanted and most given first.
     """
-    request = record()
-    scores = [
-        Score(request_id=request.request_id, name=f"n{n:05}", value=1.0, at=NOW_MS * 10**6)
-        for n in range(2_000)
-    ]
-    project = put(store, tmp_path, [request], scores)
-    found = values_in(store, project=project, wanted=["n01999", "nobody"])
+    found = values_in(store, project="flood", wanted=["n01999", "nobody"])
 
     names = {one.metric for one in found if one.metric.startswith("n")}
     assert len([name for name in names if not name.endswith(":given")]) == 256
@@ -292,54 +325,23 @@ def test_a_flood_of_names_leaves_those_that_plans_want(store: Store, tmp_path: P
     assert len([name for name in names if name.endswith(":given")]) == 17
 
 
-def test_values_that_sums_of_squares_cannot_hold_are_left_out(store: Store, tmp_path: Path) -> None:
+def test_values_that_sums_of_squares_cannot_hold_are_left_out(store: Store) -> None:
     """
     A finite score beyond all measure spoils no sum.
     """
-    request = record()
-    scores = [
-        Score(request_id=request.request_id, name=name, value=value, at=NOW_MS * 10**6)
-        for name, value in (("huge", 1e300), ("low", -1.7e308), ("large", 1e99))
-    ]
-    found = values_in(store, project=put(store, tmp_path, [request], scores))
+    found = values_in(store, project="sizes")
 
     assert {one.metric for one in found if one.metric in {"huge", "low", "large"}} == {"large"}
     assert all(math.isfinite(one.value**2) for one in found if isinstance(one, Worth))
 
 
-ODD_CALLS = (
-    {"calls": {"kind": "generation"}},
-    {"calls": [7, None, "x", [], {"kind": 3, "usage": "many", "finish_reason": ["stop"]}]},
-    {"calls": [{"kind": "generation", "usage": {"input_tokens": "12", "output_tokens": 1e30}}]},
-    {
-        "calls": [
-            {"kind": "generation", "usage": {"input_tokens": 2**63 - 1, "output_tokens": 2**63}}
-        ]
-    },
-    {
-        "calls": [
-            {"kind": "generation", "started_at": "9" * 19, "time_to_first_chunk_ns": 2**63 - 1}
-        ]
-    },
-    {"calls": [{"kind": "generation", "started_at": "-1", "time_to_first_chunk_ns": -5}]},
-    {"calls": [{"kind": "tool", "outcome": {"error": 1}}] * 3_000},
-    {"started_at": "9" * 19, "ended_at": "1", "outcome": "\x00", "state": "finished"},
-)
-
-
-def test_a_record_of_any_shape_spoils_no_other(store: Store, tmp_path: Path) -> None:
+def test_a_record_of_any_shape_spoils_no_other(store: Store) -> None:
     """
     Whatever a sender calls a record, the hour has its values, and the others' are what they are.
     """
-    sound = record(99, calls=(answer(),))
-    bodies = [
-        {**json.loads(record(number).to_bytes()), **odd} for number, odd in enumerate(ODD_CALLS)
-    ]
-    events = [request_event(sound)._replace(body=json.dumps(body)) for body in bodies]
-    project = put_events(store, tmp_path, [*events, request_event(sound)])
-    found = values_in(store, project=project, sources=SOURCES)
+    found = values_in(store, project="odd", sources=SOURCES)
 
     assert len({one.request for one in found}) == len(ODD_CALLS) + 1
-    mine = [one for one in found if one.request == sound.request_id.replace("-", "")]
+    mine = [one for one in found if one.request == SOUND.request_id.replace("-", "")]
     lists = {one.scorer for one in mine if one.metric == "cost_usd"}
-    assert close(mine, expected([sound], prices=lists.pop(), sources=SOURCES))
+    assert close(mine, expected([SOUND], prices=lists.pop(), sources=SOURCES))

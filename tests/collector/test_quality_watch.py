@@ -17,7 +17,7 @@ from mvtrace.store.session import Session
 from mvtrace_collector.config import CollectorConfig
 from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.quality_sweep import HOUR_MS, QualitySweep
-from mvtrace_collector.quality_watch import QualityWatch
+from mvtrace_collector.quality_watch import LOOK_BACK_MS, QualityWatch
 
 USER = bytes([3] * 16)
 
@@ -32,7 +32,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def session(store: Store) -> Iterator[Session]:
     """A store without requests and without a roll-up."""
     with store.session() as made:
-        for table in ("requests", "scores", "registry_entries", "quality_hourly", "quality_units"):
+        for table in ("requests", "scores", "registry_entries"):
+            made.command(f"TRUNCATE TABLE {table}")
+        for table in ("quality_hourly", "quality_units", "quality_swept"):
             made.command(f"TRUNCATE TABLE {table}")
         yield made
 
@@ -57,6 +59,15 @@ def hours(store: Store, metric: str = "request") -> list[int]:
         {"metric": metric},
     ).rows
     return [at - HOUR for (at,) in rows]
+
+
+def progress(store: Store) -> list[tuple[str, int, int]]:
+    """Return how far each project is, and each hour that lacks something: project, time, hour."""
+    rows = store.query(
+        "SELECT project, toUnixTimestamp64Milli(swept_to), intDiv(toUnixTimestamp(hour), 3600) "
+        "FROM quality_swept FINAL WHERE lacks OR hour = 0 ORDER BY project, hour"
+    ).rows
+    return [(str(project), int(ms), int(hour)) for project, ms, hour in rows]
 
 
 def test_what_is_stored_and_scored_is_swept(store: Store, session: Session, inbox: Inbox) -> None:
@@ -90,75 +101,40 @@ def test_a_restart_sweeps_what_came_in_meanwhile(
 ) -> None:
     """
     What was stored or scored and not swept when a collector ended is swept by the next one, however
-    old the request is; without a readable note the last day is.
+    old the request is; how far was swept is in the store.
     """
     put(session, "a", [at(0)])
     first = QualityWatch(store, inbox)
     assert first.step()
     first.stop()
-    kept = json.loads((inbox.directory / "quality.json").read_text())
-    assert 0 <= time.time() * 1000 - kept["swept_ms"] < 60_000
+    [(_, swept_ms, _)] = progress(store)
+    assert 0 <= time.time() * 1000 - swept_ms < 60_000
 
-    put(session, "a", [at(3)])
-    (inbox.directory / "quality.json").write_text('{"swept_ms": "never"}')
+    put(session, "b", [at(3)])
     second = QualityWatch(store, inbox)
     second.step()
     second.stop()
 
     assert hours(store) == [0, 3]
-
-
-def test_hours_to_be_made_again_survive_a_kill(
-    store: Store, session: Session, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    A kill right after an earlier hour took a unit's first sight leaves the later hour noted, and the
-    next process makes it anew.
-    """
-    put(session, "a", [at(2)])
-    first = QualityWatch(store, inbox)
-    first.step()
-    put(session, "a", [at(1, 1)])
-    first.stored([("a", "", 1, 1, 0, 0, "", "", (HOUR + 1) * HOUR_MS, (HOUR + 1) * HOUR_MS)])
-    killed = QualitySweep._command
-
-    def dies(self: QualitySweep, name: str, **parameters: object) -> None:
-        killed(self, name, **parameters)
-        if name == "quality_units":
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(QualitySweep, "_command", dies)
-    with pytest.raises(KeyboardInterrupt):
-        first.step()
-    monkeypatch.undo()
-    note = json.loads((inbox.directory / "quality.json").read_text())
-    assert note["again"] == {"a": [HOUR + 2]}
-
-    far = int(time.time() * 1000) + 3_600_000  # nothing counts as received since
-    (inbox.directory / "quality.json").write_text(json.dumps({**note, "swept_ms": far}))
-    second = QualityWatch(store, inbox)
-    second.scored([("a", HOUR + 1)])
-    assert second.step()
-    second.stop()
-
-    assert hours(store, ">unit") == [1]
-    assert json.loads((inbox.directory / "quality.json").read_text())["again"] == {}
+    assert [project for project, *_ in progress(store)] == ["a", "b"]
 
 
 def test_a_metric_of_a_new_plan_is_made_of_what_was_swept(
     store: Store, session: Session, inbox: Inbox
 ) -> None:
     """
-    A plan that asks for a threshold gets it for the hours that were swept before there was the plan.
+    A plan that asks for a threshold, its first time of each unit, or how often a score is given, gets
+    it for the hours that were swept before there was the plan.
     """
     recent = int(time.time()) // 3600 - HOUR - 2
-    put(session, "a", [at(recent, latency_ms=80.0), at(recent + 1, latency_ms=200.0)])
+    put(session, "a", [at(recent, latency_ms=80.0)])
     watch = QualityWatch(store, inbox)
     watch.step()
     assert hours(store, "latency_ms>100") == []
 
-    metric = {"name": "slow", "kind": "event", "source": "latency_ms>100"}
-    bodies = [json.dumps({"metrics": [metric]}), "{", json.dumps({"metrics": 5})]
+    slow = {"name": "slow", "kind": "event", "source": "latency_ms>100"}
+    given = {"name": "answered", "kind": "rate", "source": "thumbs:given"}
+    bodies = [json.dumps({"metrics": [slow, given]}), "{", json.dumps({"metrics": 5})]
     session.insert(
         "registry_entries",
         ("project", "kind", "digest", "name", "body"),
@@ -167,7 +143,8 @@ def test_a_metric_of_a_new_plan_is_made_of_what_was_swept(
     assert watch.sweep_now()
     watch.stop()
 
-    assert hours(store, "latency_ms>100") == [recent, recent + 1]
+    for name in ("latency_ms>100", "latency_ms>100:first", "thumbs:given"):
+        assert hours(store, name) == [recent]
 
 
 def test_a_sweep_that_has_no_time_goes_on_later(
@@ -176,23 +153,26 @@ def test_a_sweep_that_has_no_time_goes_on_later(
     """
     Whoever waits for a sweep waits no longer than he wants to; what is left is swept later.
     """
-    put(session, "a", [at(0), at(1)])
+    put(session, "a", [at(0)])
     watch = QualityWatch(store, inbox)
 
     assert not watch.step(time.monotonic())
     assert hours(store) == []
+    [(_, swept_ms, _)] = progress(store)
+    assert time.time() * 1000 - swept_ms > LOOK_BACK_MS
     assert watch.step()
     watch.stop()
 
-    assert hours(store) == [0, 1]
+    assert hours(store) == [0]
     assert not watch.sweep_now()
 
 
-def test_an_hour_that_fails_is_counted_and_others_are_swept(
+def test_an_hour_that_fails_is_tried_again_and_others_are_swept(
     store: Store, session: Session, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    An hour that the store refuses to sweep is counted, and stops no other.
+    An hour that the store refuses to sweep is counted, stops no other, and rests before it is tried
+    again; until it is made, the store says that it lacks something, also to the next process.
     """
     put(session, "a", [at(0), at(1)])
     watch = QualityWatch(store, inbox)
@@ -202,11 +182,38 @@ def test_an_hour_that_fails_is_counted_and_others_are_swept(
         whole(self, what, values="broken" if given["hour"] == HOUR else values, **given)
 
     monkeypatch.setattr(QualitySweep, "_stage", fails)
-    watch.step()
+    assert watch.step()
+    assert watch.step()
     watch.stop()
-
     assert hours(store) == [1]
     assert watch.numbers.failed == 1
+    assert [number for *_, number in progress(store)] == [0, HOUR]
+
+    monkeypatch.undo()
+    second = QualityWatch(store, inbox)
+    assert second.step()
+    second.stop()
+    assert hours(store) == [0, 1]
+    assert [number for *_, number in progress(store)] == [0]
+
+
+def test_scores_of_no_request_cost_no_sweep(store: Store, session: Session, inbox: Inbox) -> None:
+    """
+    Hours that somebody sends scores for, and that no request is of, are not made anew; an hour whose
+    requests are gone is, since the roll-up has them.
+    """
+    put(session, "a", [at(0)])
+    watch = QualityWatch(store, inbox)
+    watch.step()
+    session.command("TRUNCATE TABLE requests")
+    score(session, "a", at(7), 1.0)
+    watch.scored([("a", HOUR), ("a", HOUR + 7)])
+
+    assert watch.step()
+    watch.stop()
+
+    assert watch.numbers.hours == 2
+    assert hours(store) == []
 
 
 def test_the_interval_is_configured() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attested import BROWSER, PRODUCER, drain, load
+from attested import BROWSER, PRODUCER, Sent, drain, load
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored import Filler
@@ -25,8 +27,11 @@ from mvtrace.store.reader import Reader
 from mvtrace.wire import event_of as request_event
 from mvtrace_collector.inbox import Inbox
 from mvtrace_collector.segments import Sender
+from mvtrace_collector.statements import statement
 
 NOW_NS = time.time_ns()
+HOUR_MS = 3_600_000
+LATER = 2 * HOUR_MS
 JUDGE = f"sha256:{'5' * 64}"
 REQUEST = new_request_id()
 
@@ -108,11 +113,24 @@ def test_one_vote_a_request_and_name(store: Store, tmp_path: Path) -> None:
 
     assert stored(store, "value") == [(1.0,), (0.5,)]
     assert refused(store) == [("vote-taken", "somebody else has voted on this request")] * 2
-    inbox.reopen(inbox.stored_segments(after_ms=0), is_new_epoch=True)
-    drain(store, inbox)
+    replay(store, inbox)
     inbox.close()
     assert stored(store, "value") == [(1.0,), (0.5,)]
     assert "ann" not in str(store.query("SELECT * FROM scores").rows)
+
+
+def test_a_vote_is_a_thumb_or_some_stars(store: Store, tmp_path: Path) -> None:
+    """
+    Who may only vote gives -1 to 10; a judge's score may be whatever it is.
+    """
+    values = (-1.0, 10.0, -1.5, 1e6, None)
+    sent = [
+        (score(value, at, name=f"v{at}", label="x"), BROWSER) for at, value in enumerate(values)
+    ]
+    load(store, tmp_path, [*sent, (score(1e6, name="judged"), PRODUCER)]).close()
+
+    assert stored(store, "value") == [(1e6,), (-1.0,), (10.0,), (None,)]
+    assert refused(store) == [("not-a-score", "the value of a vote is not -1 to 10")] * 2
 
 
 def test_evaluations_of_opentelemetry_are_scores_of_their_trace(
@@ -138,84 +156,101 @@ def test_evaluations_of_opentelemetry_are_scores_of_their_trace(
     assert store.query("SELECT uniq(event_id) FROM events").rows == [(3,)]
 
 
+def put_each(store: Store, folder: Path, sent: Sequence[Sequence[Sent]]) -> Inbox:
+    """Load what is sent to each of the projects p00, p01, … of which one knows nothing of another."""
+    inbox = Inbox(folder)
+    for project, events in zip(projects(len(sent)), sent, strict=True):
+        for number, (event, sender) in enumerate(events):
+            body = export_of([event])
+            inbox.submit(project, "logs", body, str(number), sender=sender).result()
+    drain(store, inbox)
+    return inbox
+
+
+def projects(number: int) -> list[str]:
+    return [f"p{one:02}" for one in range(number)]
+
+
+def replay(store: Store, inbox: Inbox) -> None:
+    """Load all once more."""
+    inbox.reopen(inbox.stored_segments(after_ms=0), is_new_epoch=True)
+    drain(store, inbox)
+
+
 def said(**facts: Any) -> str:
     return json.dumps({"schema_version": 1, "request_id": REQUEST, "name": "x", **facts})
 
 
-@pytest.mark.parametrize(
-    ("body", "problem"),
-    [
-        ("no json", "no JSON object"),
-        ("[]", "no JSON object"),
-        (said(value=1, schema_version=None), "schema_version is missing"),
-        (said(value=1, request_id="42"), "no UUIDv7"),
-        (said(value=1, name=None), "name is not"),
-        (said(), "value and label"),
-        (said(value=1, scorer="me"), "no digest"),
-        (said(label="l" * 257), "label is not"),
-        (said(value=1, source="s" * 65), "source is not"),
-        (said(value=1, request_id="ffffffff-ffff-7fff-bfff-ffffffffffff"), "cannot be"),
-    ],
-    ids=lambda value: value if value[0] not in "[{" else "",  # what is made anew has no name
+NO_SCORES = (
+    ("no json", "no JSON object"),
+    ("[]", "no JSON object"),
+    (said(value=1, schema_version=None), "schema_version is missing"),
+    (said(value=1, request_id="42"), "no UUIDv7"),
+    (said(value=1, name=None), "name is not"),
+    (said(), "value and label"),
+    (said(value=1, scorer="me"), "no digest"),
+    (said(label="l" * 257), "label is not"),
+    (said(value=1, source="s" * 65), "source is not"),
+    (said(value=1, request_id="ffffffff-ffff-7fff-bfff-ffffffffffff"), "cannot be"),
 )
-def test_what_is_no_score_is_kept_apart(
-    store: Store, tmp_path: Path, body: str, problem: str
-) -> None:
-    """
-    A body that says nothing of the kind is in quarantine with what is wrong, and is no score.
-    """
-    load(store, tmp_path, [(LogEvent(EVENT_FEEDBACK, NOW_NS, body, {}), PRODUCER)]).close()
+POWERLESS = (None, Sender("k", "", "govern"), Sender("k"))
 
-    ((reason, detail),) = refused(store)
-    assert reason == "not-a-score"
-    assert problem in detail
+
+def test_what_is_no_score_is_kept_apart(store: Store, tmp_path: Path) -> None:
+    """
+    A body that says nothing of the kind, and what a key sends that has neither ingest nor score, is
+    in quarantine with what is wrong, and is no score.
+    """
+    sent = [[(LogEvent(EVENT_FEEDBACK, NOW_NS, body, {}), PRODUCER)] for body, _ in NO_SCORES]
+    put_each(store, tmp_path, [*sent, *([(score(), one)] for one in POWERLESS)]).close()
+
+    told = store.query("SELECT reason, detail FROM quarantine ORDER BY project").rows
+    assert {reason for reason, _ in told} == {"not-a-score"}
+    problems = [problem for _, problem in NO_SCORES]
+    assert [problem in detail for (_, detail), problem in zip(told, problems, strict=False)] == [
+        True
+    ] * len(problems)
+    refusal = "its key has neither the scope ingest nor score"
+    assert [detail for _, detail in told[len(problems) :]] == [refusal] * len(POWERLESS)
     assert stored(store) == []
 
 
-@pytest.mark.parametrize("sender", [None, Sender("k", "", "govern"), Sender("k")])
-def test_a_key_that_may_not_scores_nothing(
-    store: Store, tmp_path: Path, sender: Sender | None
-) -> None:
-    """
-    Without ingest or score what was sent is no score.
-    """
-    load(store, tmp_path, [(score(), sender)]).close()
-
-    assert stored(store) == []
-    assert refused(store) == [("not-a-score", "its key has neither the scope ingest nor score")]
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-@given(
-    given=st.lists(
-        st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from(["ann", "bob", ""])),
-        min_size=1,
-        max_size=6,
-    )
+votes = st.lists(
+    st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from(["ann", "bob", ""])),
+    min_size=1,
+    max_size=6,
 )
+
+
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+@given(given=st.lists(votes, min_size=16, max_size=16))
 def test_a_replay_gives_the_same_scores(
-    store: Store, tmp_path_factory: pytest.TempPathFactory, given: list[tuple[float, int, str]]
+    store: Store,
+    tmp_path_factory: pytest.TempPathFactory,
+    given: list[list[tuple[float, int, str]]],
 ) -> None:
     """
     Whatever was voted, loading all of it again, into what is stored or into nothing, changes no row.
     """
     store.command("TRUNCATE TABLE scores")
     sent = [
-        (score(value, seconds, **({"voter": voter} if voter else {})), BROWSER)
-        for value, seconds, voter in given
+        [
+            (score(value, seconds, **({"voter": voter} if voter else {})), BROWSER)
+            for value, seconds, voter in one
+        ]
+        for one in given
     ]
-    inbox = load(store, tmp_path_factory.mktemp("inbox"), sent)
-    columns = "hex(event_id), value, voter"
+    inbox = put_each(store, tmp_path_factory.mktemp("inbox"), sent)
+    columns = "project, hex(event_id), value, voter"
     before = sorted(set(stored(store, columns)))
-    inbox.reopen(inbox.stored_segments(after_ms=0), is_new_epoch=True)
-    drain(store, inbox)
+    replay(store, inbox)
     assert sorted(set(stored(store, columns))) == before
     store.command("TRUNCATE TABLE scores")
-    inbox.reopen(inbox.stored_segments(after_ms=0), is_new_epoch=True)
-    drain(store, inbox)
+    replay(store, inbox)
     inbox.close()
     assert sorted(set(stored(store, columns))) == before
-    assert len({voter for _, _, voter in before}) == 1
+    voters = {(project, voter) for project, *_, voter in before}
+    assert [project for project, _ in sorted(voters)] == projects(len(given))
 
 
 def of_trace(number: int = 0, trace: str = "ab", **fields: Any) -> LogEvent:
@@ -223,42 +258,71 @@ def of_trace(number: int = 0, trace: str = "ab", **fields: Any) -> LogEvent:
     return request_event(record(number, trace_id=trace * 16, **fields))
 
 
-def owned(store: Store) -> list[tuple[str, float]]:
+def owned(store: Store, columns: str = "request_id_text, value") -> list[Any]:
     """Return the evaluations of requests that have a record."""
     return store.query(
-        "SELECT DISTINCT request_id_text, value FROM scores "
-        "WHERE request_id IN (SELECT request_id FROM requests) ORDER BY ALL"
+        f"SELECT DISTINCT {columns} FROM scores "
+        "WHERE (project, request_id) IN (SELECT project, request_id FROM requests) ORDER BY ALL"
     ).rows
 
 
-@pytest.mark.parametrize(
-    ("order", "is_one"),
-    [((0, 1), False), ((1, 0), False), ((0, 1), True)],
-    ids=["before", "after", "together"],
-)
-def test_an_evaluation_of_a_trace_is_its_requests_whichever_came_first(
-    store: Store, tmp_path: Path, order: tuple[int, int], is_one: bool
+def hours_of_what_came_in(store: Store, project: str, since_ms: int) -> list[int]:
+    """Return the hours of requests that a sweep after a restart would find."""
+    asked: dict[str, Any] = {"project": project, "projects": [project], "reached": [since_ms]}
+    asked |= {"others_ms": since_ms, "slack_ms": 0, "first": "0" * 32, "last": "f" * 32}
+    rows = store.query(statement("quality_received", store.database), asked).rows
+    return [hour for _, hour in rows]
+
+
+def test_evaluations_of_a_trace_are_its_first_requests_in_any_order(
+    store: Store, tmp_path: Path
 ) -> None:
     """
-    Before its record, after it, or in one batch: it counts for the request, once, also replayed.
+    One or two records of a trace and what was evaluated come in each order, one by one, together,
+    with a stranger's span before them and without: all is the first request's and stored there
+    alone, also replayed; what names a request stays with it. Both hours are rolled up anew.
     """
-    events = (evaluation(**{"name": "Fit", "score.value": 0.5}), of_trace())
-    sent = [events[at] for at in order]
+    told = [evaluation(**{"name": "Fit", "score.value": value}) for value in (0.5, 0.75)]
+    two, one = [told, [of_trace(LATER)], [of_trace()]], [[of_trace()], told, []]
+    orders = [*permutations(two), *permutations(two), *permutations(one), [[*told, of_trace()]]]
     inbox = Inbox(tmp_path)
-    for number, part in enumerate([sent] if is_one else [[one] for one in sent]):
-        inbox.submit("default", "logs", export_of(part), str(number), sender=PRODUCER).result()
+    for project in projects(6):
+        earlier = format_uuid7(NOW_MS - 5_000, 1)
+        Filler(store, project=project).alias("trace_id", "ab" * 16, earlier)
+    own = score(0.25, request_id=record(LATER).request_id)
+    for at in range(4):
+        since_ms = time.time_ns() // 10**6
+        for project, order in zip(projects(len(orders)), orders, strict=True):
+            if part := [[own], *order, [], []][at]:
+                body = export_of(part)
+                inbox.submit(project, "logs", body, str(at), sender=PRODUCER).result()
         drain(store, inbox)
-    expected = [(record(0).request_id, 0.5)]
-    assert owned(store) == expected
 
-    inbox.reopen(inbox.stored_segments(after_ms=0), is_new_epoch=True)
-    drain(store, inbox)
+    assert hours_of_what_came_in(store, "p00", since_ms) == [
+        NOW_MS // HOUR_MS,
+        NOW_MS // HOUR_MS + 2,
+    ]
+    first, second = record(0).request_id, record(LATER).request_id
+    expected = [
+        (project, *row)
+        for project in projects(len(orders))
+        for row in ((first, 0.5, 1), (first, 0.75, 1), (second, 0.25, 1))
+    ]
+    rows = "SELECT project, request_id_text, value, count() FROM scores GROUP BY ALL ORDER BY ALL"
+    assert store.query(rows).rows == expected
+    replay(store, inbox)
     inbox.close()
-    assert owned(store) == expected
-    assert [one.revisions for one in Reader(store).evidence(expected[0][0]).scores] == [1]
-    assert scores_pending(ask_of(store, "default"), ScoreFilter())["scores"] == 0
-    (told,) = scores_listed(ask_of(store, "default"), ScoreFilter())
-    assert (told["request_id"], told["is_pending"]) == (expected[0][0], False)
+    assert store.query(rows).rows == expected
+    for project, number in (("p00", 0), ("p12", 1), (projects(len(orders))[-1], 1)):
+        evidence = Reader(store, project).evidence(first)
+        assert evidence is not None
+        assert [score.revisions for score in evidence.scores] == [2]
+        asked = ask_of(store, project)
+        assert scores_pending(asked, ScoreFilter())["scores"] == number
+        listed = {
+            one["request_id"]: one["is_pending"] for one in scores_listed(asked, ScoreFilter())
+        }
+        assert listed == {first: False, second: bool(number)}
 
 
 def test_an_evaluation_is_of_the_request_that_has_a_record(store: Store, tmp_path: Path) -> None:

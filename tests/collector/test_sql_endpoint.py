@@ -506,7 +506,7 @@ def test_a_store_reads_through_the_collector(port: int) -> None:
         "drift_episodes, drift_log, drift_minutes, erasures, eval_latest, eval_results, "
         "evaluated_traces, events, "
         "governance_events, index_usage, ingest_gaps, lineage_edges, model_prices, "
-        "producer_checks, producers, quality_hourly, quality_units, quarantine, "
+        "producer_checks, producers, quality_hourly, quality_swept, quality_units, quarantine, "
         "registry_entries, request_aliases, request_calls, requests, requests_latest, "
         "router_choices, score_latest, scored_requests, scores, spans, verdict_log, "
         "version_cost_daily, version_latency_daily, version_parts, version_quality_hourly, "

@@ -171,16 +171,20 @@ def test_kept_verdicts_compute_again(capsys: pytest.CaptureFixture[str]) -> None
     assert ended("verdicts", "0" * 64) == 1
 
 
-def test_watching_ends_with_the_decision(capsys: pytest.CaptureFixture[str]) -> None:
+def test_watching_ends_with_the_decision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
     --watch looks until it is decided, and without a decision until its time is over.
     """
+    plan = tmp_path / "plan.toml"
+    plan.write_text(TONE)
     decided = ended("compare", OTHER, WORSE, "--watch", "--interval", "1h", "--json")
     first = json.loads(capsys.readouterr().out)
 
     waited = ended(
-        *("compare", "stable", "canary", "--arms", "--no-keep"),
-        *("--watch", "--interval", "1s", "--for", "2s", "--json"),
+        *("compare", "e" * 64, "f" * 64, "--plan", str(plan), "--no-keep"),
+        *("--watch", "--interval", "1s", "--for", "1s", "--json"),
     )
 
     lines = capsys.readouterr().out.splitlines()
@@ -192,15 +196,17 @@ def test_watching_ends_with_the_decision(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_arms_are_compared_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    --arms compares what arms served, whichever versions these were.
+    --arms compares what arms served, whichever versions these were, and says which they were.
     """
-    code = ended(
-        *("compare", "stable", "canary", "--arms", "--service", "support"),
-        *("--environment", "production", "--rollout", "r1", "--json", "--no-keep"),
-    )
+    place = ("--arms", "--service", "support", "--environment", "production", "--rollout", "r1")
+    code = ended("compare", *place, "--json", "--no-keep")
 
     told = json.loads(capsys.readouterr().out)
-    assert code == 10
+    assert code == 11
+    assert {arm: set(those) for arm, those in told["versions"].items()} == {
+        "stable": {BASELINE, OTHER, "e" * 64},
+        "canary": {CANARY, WORSE, "f" * 64},
+    }
     assert (told["by"], told["baseline"], told["candidate"]) == ("arm", "stable", "canary")
     assert (told["service"], told["rollout"]) == ("support", "r1")
     assert told["sufficient"]["baseline"] > 8_000

@@ -312,6 +312,7 @@ def test_prometheus_rules_fire_for_what_they_say(gate: Gated) -> None:
         "MvtraceCanaryIsSuspicious": ["worse"],
         "MvtraceRolloutIsNotLookedAt": [],
         "MvtraceRolloutsLeftOut": [],
+        "MvtraceQualityIsBehind": [],
     }
 
 

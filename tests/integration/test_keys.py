@@ -175,6 +175,20 @@ def test_several_projects_must_be_named(closed: Closed) -> None:
     assert closed.ask("/api/v1/requests?project=b", key)[0] == 200
 
 
+def test_a_comparison_under_a_key_of_several_projects_is_wrong_use(closed: Closed) -> None:
+    """
+    A command that does not say which of its key's projects is meant ends as wrong use, not as if
+    nothing answered.
+    """
+    both = closed.key("read sql", "a b")
+
+    told = mvtrace(
+        "compare", "1" * 64, "2" * 64, "--no-keep", "--url", closed.url, key=both, code=2
+    )
+
+    assert told.startswith("error: project-needed\n\nThis key has the projects a, b, ")
+
+
 def test_commands_rotate_and_revoke(closed: Closed) -> None:
     """
     A rotated key works beside its successor, a revoked one ends at once, and the list shows both.

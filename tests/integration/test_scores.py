@@ -215,6 +215,7 @@ def test_a_page_of_a_configured_origin_may_score(closed: Keyed, page: str) -> No
         (b"x" * 5000, "4,096 bytes"),
         (b'{"request_id": "%s", "name": "n"}', "value and label are missing"),
         (b'{"request_id": "%s", "name": "n", "value": "1"}', "value is no number"),
+        (b'{"request_id": "%s", "name": "n", "value": 1e6}', "of a vote is not -1 to 10"),
         (b'{"request_id": "%s", "name": "n", "value": 1, "actor": "me"}', "'actor' means nothing"),
     ],
 )

@@ -210,7 +210,7 @@ def test_an_evaluation_of_a_trace_waits_for_the_traces_request(shop: Shop) -> No
     )
     assert (found["request_id"], found["value"]) == (fresh.request_id, 0.5)
     assert found["composite_version"] == fresh.composite_version
-    assert shop.json("scores", "pending", "--name", "early-otel")["scores"] == 0
+    assert until(lambda: shop.json("scores", "pending", "--name", "early-otel")["scores"] == 0)
     told = shop.ask(f"/api/v1/explanation?id={fresh.request_id}").json["scores"]
     assert [(one["name"], one["revisions"]) for one in told] == [("early-otel", 1)]
 

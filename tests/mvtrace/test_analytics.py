@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import polars as pl
@@ -17,8 +17,14 @@ from processes import collector
 from sql_rows import fill
 
 import mvtrace
-from mvtrace.analytics import LibraryMissingError, NotTextError
-from mvtrace.errors import CollectorUnreachableError, QueryRefusedError
+from mvtrace import analytics
+from mvtrace.analytics import LibraryMissingError, NotTextError, ResultTooLargeError
+from mvtrace.errors import (
+    CollectorUnreachableError,
+    ConfigurationError,
+    QueryRefusedError,
+    UsageError,
+)
 from mvtrace.store import migrate, open_store
 
 COUNTS = "SELECT route, count() AS n, avg(duration_ms) AS ms FROM requests_latest GROUP BY route ORDER BY route"
@@ -169,6 +175,85 @@ def test_what_a_collector_refuses_is_refused(places: Places) -> None:
         QueryRefusedError, match=r"the table 'system\.tables' is not one of mvtrace"
     ):
         mvtrace.query("SELECT * FROM system.tables", dsn=places.collector).rows  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "message", "hint"),
+    [
+        ("", None, "The statement is ''; it is a text with one SELECT.", None),
+        (7, None, "The statement is 7; it is a text with one SELECT.", None),
+        (
+            "SELECT 1 format JSON ;",
+            None,
+            "The statement ends with FORMAT, and its result has a form already.",
+            "Leave it out: .rows, .to_arrow(), .to_pandas() and .to_polars() are forms.",
+        ),
+        (
+            "SELECT 1",
+            {"n'": 1},
+            """The parameter "n'" has no name that SQL could use.""",
+            None,
+        ),
+        (
+            "SELECT {id:String}",
+            {"id": b"\xff"},
+            "The parameter 'id' is bytes, which cannot be passed.",
+            "Pass its hex digits, and write unhex({id:String}).",
+        ),
+        (
+            "SELECT {n:Array(String)}",
+            {"n": ["a", {"b"}]},
+            "The parameter 'n' is of type set, which cannot be passed.",
+            "Pass text, a number, a date or time, a UUID, None, or a list of those.",
+        ),
+    ],
+    ids=["empty", "number", "format", "name", "bytes", "set"],
+)
+def test_what_cannot_be_asked_says_why(
+    sql: Any, parameters: Any, message: str, hint: str | None
+) -> None:
+    """
+    A statement that is none and a value that would not arrive as it is are refused before asking.
+    """
+    with pytest.raises(UsageError) as refusal:
+        mvtrace.query(sql, parameters, dsn="http://127.0.0.1:9")
+
+    assert (refusal.value.message, refusal.value.hint) == (message, hint)
+
+
+def test_a_project_that_is_none_is_refused() -> None:
+    """
+    Its name is looked at before anybody is asked, wherever it comes from.
+    """
+    with pytest.raises(ConfigurationError, match="a project is a-z, 0-9, _ and -, at most 63"):
+        mvtrace.query("SELECT 1", project="o'ther")
+
+
+def test_values_are_never_read_as_sql(dsn: str) -> None:
+    """
+    Quotes, braces, backslashes, control characters and lists of them come back as they were given.
+    """
+    odd = ["'; DROP TABLE requests --", "{x:String}", "\\", "\n\t\x00", "é', 'b"]
+    sql = "SELECT {odd:Array(String)}, {first:String}, {none:Nullable(String)}, {day:Date}"
+    given = {"odd": odd, "first": odd[0], "none": None, "day": date(2026, 11, 1)}
+
+    assert mvtrace.query(sql, given, dsn=dsn).rows == [(odd, odd[0], None, date(2026, 11, 1))]
+
+
+def test_a_result_that_is_too_large_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    More than a collector gives, or than the bound of a store's result, is said to be too large.
+    """
+    monkeypatch.setitem(analytics._MOST, "max_result_bytes", "1000000")
+    several = ", ".join(f"requests AS r{n}" for n in range(3))
+    result = mvtrace.query(f"SELECT r0.request_id FROM {several} LIMIT 2000000", dsn=dsn)
+
+    for form in (lambda: result.rows, result.to_arrow):
+        with pytest.raises(ResultTooLargeError, match="The result is too large: ") as refusal:
+            form()
+        assert refusal.value.hint == (
+            "Name the columns that are wanted, add a condition or LIMIT, or group in SQL."
+        )
 
 
 def test_a_store_is_only_read(places: Places) -> None:

@@ -219,7 +219,7 @@ def test_sums_of_an_hour_are_of_the_newest_rows(store: Store) -> None:
     def cell(metric: str, arm: str, phase: str, *numbers: float, **more: Any) -> dict[str, Any]:
         requests, total, squares, base = numbers
         sums = {"requests": int(requests), "total": total, "squares": squares, "base": base}
-        place = {"metric": metric, "arm": arm, "phase": phase, "bucket": 1, "revision": 1}
+        place = {"metric": metric, "arm": arm, "phase": phase, "revision": 1}
         return {**said, **place, **sums, **more}
 
     insert(
@@ -227,11 +227,11 @@ def test_sums_of_an_hour_are_of_the_newest_rows(store: Store) -> None:
         "quality_hourly",
         cell("request", "stable", "0.25", 9, 9, 9, 9),
         cell("request", "stable", "0.25", 6, 6, 6, 6, revision=2),
-        cell("request", "canary", "0.25", 2, 2, 2, 2, bucket=2),
+        cell("request", "canary", "0.25", 2, 2, 2, 2),
         cell("request", "canary", "0.5", 2, 2, 2, 2),
-        cell("request", "canary", "0.5", 0, 0, 0, 0, bucket=3, revision=2),
-        cell("request", "canary", "0.5", 5, 5, 5, 5, bucket=3),
-        cell("latency_ms", "stable", "0.25", 2, 30.0, 500.0, 2, bucket=7),
+        cell("request", "canary", "0.5", 0, 0, 0, 0, scorer="x", revision=2),
+        cell("request", "canary", "0.5", 5, 5, 5, 5, scorer="x"),
+        cell("latency_ms", "stable", "0.25", 2, 30.0, 500.0, 2),
         cell("cost_usd", "stable", "0.25", 2, 0.5, 0.125, 2, scorer="sha256:p"),
         cell(">unit", "stable", "0.25", 1, 1, 1, 1),
     )
@@ -253,8 +253,59 @@ def test_sums_of_an_hour_are_of_the_newest_rows(store: Store) -> None:
         "SELECT arm, requests, priced_requests, cost_usd, cost_per_request FROM version_cost_daily"
     )
     assert sorted(store.query(cost).rows) == [
-        ("canary", 4, 0, 0.0, None),
+        ("canary", 4, 0, None, None),
         ("stable", 6, 2, 0.5, 0.25),
+    ]
+    tokens = "SELECT DISTINCT input_tokens, output_tokens FROM version_cost_daily"
+    assert store.query(tokens).rows == [(None, None)]
+
+
+def test_a_websocket_is_no_error_for_its_close_code_and_has_no_latency(store: Store) -> None:
+    """
+    That a socket was closed in peace (1000) is no status of 500 or more, and how long it was open says
+    nothing of its version; an HTTP answer of 500 is an error, whatever its outcome.
+    """
+    fill = Filler(store, "sockets")
+    fill.record(record(0, protocol="websocket", status_code=1000))
+    fill.record(record(1, status_code=500))
+
+    told = "SELECT protocol, is_error FROM requests_latest WHERE project = 'sockets' ORDER BY 1"
+    assert store.query(told).rows == [("http", 1), ("websocket", 0)]
+    daily = "SELECT requests, errors, max_ms FROM version_latency_daily WHERE project = 'sockets'"
+    assert store.query(daily).rows == [(1, 1, 184.0)]
+
+
+def test_what_changed_is_told_by_the_newest_revisions(store: Store) -> None:
+    """
+    A version that only an earlier revision named was not there; a share is said of a canary alone.
+    """
+    fill = Filler(store, "changed")
+    fill.record(record(0, revision=1, state="started", composite_version="9" * 64))
+    fill.record(record(0))
+    said = {
+        "project": "changed",
+        "service": "support",
+        "environment": "prod",
+        "at": AT,
+        "composite": "7" * 64,
+        "reason": "why",
+        "body": "{}",
+        "received_at": AT,
+    }
+    actions = (("canary", 0.25), ("promote", 1.0))
+    rows = [
+        {**said, "seq": n, "event_id": bytes([n] * 16), "action": action, "share": share}
+        for n, (action, share) in enumerate(actions)
+    ]
+    insert(store, "deployments", *rows)
+
+    told = store.query(
+        "SELECT change, subject, detail FROM change_log WHERE project = 'changed' ORDER BY ALL"
+    ).rows
+    assert told == [
+        ("deployment", "7" * 12, "canary at share 0.25: why"),
+        ("deployment", "7" * 12, "promote: why"),
+        ("version", SYSTEM.version[:12], "first request of support-bot"),
     ]
 
 

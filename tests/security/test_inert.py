@@ -132,7 +132,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             version = OTHER.version if number == 1 else SYSTEM.version
             pinned = Pinned(composite=version, suite="0" * 64, scorer=scorer)
             results = [Result(text[:99], value=0.5, cluster=text[:99]) for text in LIVE.values()]
-            results += [Result(text[:99], label=text[:99], request_id=request_id(n))
+            results += [Result(text[:99], repeat=1, label=text[:99], cluster=text[:99],
+                               request_id=request_id(n))
                         for n, text in enumerate(LIVE.values())]  # fmt: skip
             fill.results(pinned, results, str(number) * 64)
         for text in (ALL, *LIVE.values()):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from hourly import COLUMNS, KEY, SUMS, folded
 from rollups import STARTED, plan_of, rolled_up
 
 from mvtrace.comparing.defaults import Facts
@@ -24,11 +25,6 @@ from mvtrace.store import Store
 
 BASELINE = "a" * 64
 CANARY = "b" * 64
-COLUMNS = (
-    *("project", "environment", "service", "composite_version", "metric", "rollout", "arm"),
-    *("hour", "phase", "scorer", "bucket", "revision", "requests", "total", "squares"),
-    *("base", "base_squares", "cross"),
-)
 
 
 @dataclass
@@ -42,6 +38,7 @@ class Memory:
     kept: list[LogEvent] = field(default_factory=list)
     unit: str = "request"
     thresholds_: Mapping[str, float] = field(default_factory=dict)
+    versions_: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def keep(self, events: Iterable[LogEvent]) -> None:
         """Keep events as a collector does."""
@@ -64,8 +61,11 @@ class Memory:
                 return answer(parameters)
         raise AssertionError(sql)
 
-    def rolled_up(self, subject: Subject, metrics: Sequence[str], span: Span) -> RollUp:
+    def rolled_up(
+        self, subject: Subject, metrics: Sequence[str], span: Span, scorers: Mapping[str, str]
+    ) -> RollUp:
         """Return the whole hours of the roll-up that begin before the end."""
+        del scorers  # each metric has one here
         names = {"stable": subject.baseline, "canary": subject.canary}
         wanted = {*metrics, "request"}
 
@@ -86,6 +86,11 @@ class Memory:
             },
             deliveries={names[arm]: one for arm, one in self.roll_up.deliveries.items()},
         )
+
+    def versions(self, subject: Subject, span: Span) -> Mapping[str, Mapping[str, int]]:
+        """Return what was said of the arms' versions."""
+        del subject, span
+        return self.versions_
 
     def first_hours(self, subject: Subject) -> tuple[int | None, int | None]:
         """Return the first hours of both."""
@@ -159,27 +164,23 @@ def store_rows(
             said.append(("request", "", Cell.of_sums(cell.requests, cell.requests, cell.requests)))
         share = roll_up.shares.get(key.stratum)
         for metric, scorer, sums in said:
-            rows.append(
-                [
-                    *(project, "production", "support", names[key.arm], metric, "r1", key.arm),
-                    datetime.fromtimestamp((key.stratum.hour + moved) * 3600, UTC),
-                    *("" if share is None else str(share), scorer, key.bucket, 1),
-                    *(sums.requests, sums.total, sums.squares),
-                    *(sums.base, sums.base_squares, sums.cross),
-                ]
+            place = (project, "production", "support", names[key.arm], metric, "r1", key.arm)
+            when = (
+                datetime.fromtimestamp((key.stratum.hour + moved) * 3600, UTC),
+                "" if share is None else str(share),
+                scorer,
             )
+            named = dict(zip(KEY, (*place, *when), strict=True))
+            rows.append({**named, **asdict(sums), "bucket": key.bucket})
     for (arm, stratum), number in roll_up.units.items():
-        hour = datetime.fromtimestamp((stratum.hour + moved) * 3600, UTC)
         share = roll_up.shares.get(stratum)
-        rows.append(
-            [
-                *(project, "production", "support", names[arm], ">unit", "r1", arm, hour),
-                *("" if share is None else str(share), "", 0, 1, number, number, number),
-                *(number, number, number),
-            ]
-        )
+        place = (project, "production", "support", names[arm], ">unit", "r1", arm)
+        hour = datetime.fromtimestamp((stratum.hour + moved) * 3600, UTC)
+        when = (hour, "" if share is None else str(share), "")
+        named = dict(zip(KEY, (*place, *when), strict=True))
+        rows.append({**named, **dict.fromkeys(SUMS, number), "bucket": 0})
     with store.session() as session:
-        session.insert("quality_hourly", COLUMNS, rows)
+        session.insert("quality_hourly", COLUMNS, folded(rows))
 
 
 def a_comparison(name: str, version: str) -> tuple[Entry, bytes]:

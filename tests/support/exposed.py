@@ -46,6 +46,7 @@ class Exposed:
     latency_ms: float = 100.0
     good: float | None = None
     cache_origin: str = ""
+    conversation: str | None = None
 
     @property
     def id(self) -> bytes:
@@ -98,14 +99,14 @@ def put(
             project, one.id, 2, json.dumps({"cache_origin": one.cache_origin} if one.cache_origin else {}, separators=(",", ":")),
             "finished", "error" if one.error else "ok", "shop", "prod", now, _time(one),
             round(one.latency_ms * 1e6), one.version, one.arm,
-            one.rollout, one.unit, one.share, producer,
+            one.rollout, one.unit, one.share, producer, one.conversation,
         )
         for one in requests
     ]  # fmt: skip
     columns = (
         *("project", "request_id", "revision", "record", "state", "outcome", "service"),
         *("environment", "received_at", "started_at", "duration_ns", "composite_version", "arm"),
-        *("rollout", "unit", "planned_share", "producer_id"),
+        *("rollout", "unit", "planned_share", "producer_id", "conversation_id"),
     )
     session.insert("requests", columns, rows)
     put_scores(session, project, requests)
@@ -182,7 +183,8 @@ class Sweeping:
         """Return the roll-up of a project, as it holds now."""
         return self.session.query(
             "SELECT environment, service, composite_version, metric, rollout, arm, hour, phase, "
-            "scorer, bucket, requests, total, squares, base, base_squares, cross "
+            "scorer, requests, total, squares, base, base_squares, cross, buckets, bucket_requests, "
+            "bucket_total, bucket_squares, bucket_base, bucket_base_squares, bucket_cross "
             "FROM quality_hourly FINAL WHERE project = {project:String} AND requests > 0 "
             "ORDER BY ALL",
             {"project": project},

@@ -18,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import numpy as np
+from hourly import COLUMNS, KEY, SUMS, folded
 from keyed import Answer, ask
 from processes import Running, collector_command, running
 from stored import Filler, new_store
@@ -53,11 +54,6 @@ HORIZON: Final = Plan(
 )
 IMPOSTOR: Final = Plan(name="ab" * 8, metrics=PLAN.metrics, gates=PLAN.gates)
 """A plan that is called as another's digest may begin."""
-_COLUMNS: Final = (
-    *("project", "environment", "service", "composite_version", "metric", "rollout", "arm"),
-    *("hour", "phase", "scorer", "bucket", "revision", "requests", "total", "squares", "base"),
-    *("base_squares", "cross"),
-)
 
 
 @dataclass(frozen=True)
@@ -95,11 +91,11 @@ def fill(store: Store, project: str = "default") -> None:
     rows = [row for service in SERVICES for row in _rows(project, service)]
     decided = [row for service in SERVICES for row in decision_rows(project, service)]
     with store.session() as session:
-        session.insert("quality_hourly", _COLUMNS, rows)
+        session.insert("quality_hourly", COLUMNS, folded(rows))
         session.insert("deployments", list(decided[0]), [list(row.values()) for row in decided])
 
 
-def _rows(project: str, service: str) -> Iterator[tuple[Any, ...]]:
+def _rows(project: str, service: str) -> Iterator[dict[str, Any]]:
     rate, requests = SERVICES[service]
     generator = np.random.default_rng(sorted(SERVICES).index(service))
     newest = int(time.time()) // 3600
@@ -110,13 +106,15 @@ def _rows(project: str, service: str) -> Iterator[tuple[Any, ...]]:
         for version, arm, number, good in sides:
             counts = generator.multinomial(number, np.full(BUCKETS, 1 / BUCKETS))
             totals = generator.binomial(counts, good)
-            place = (project, ENVIRONMENT, service, version)
             moment = datetime.fromtimestamp(hour * 3600, UTC)
             for bucket in np.flatnonzero(counts):
                 count, total = int(counts[bucket]), float(totals[bucket])
-                end = (moment, str(SHARE), "", int(bucket), 1, count)
-                yield (*place, "resolved", "", arm, *end, total, total, count, count, total)
-                yield (*place, "request", "", arm, *end, count, count, count, count, count)
+                place = (project, ENVIRONMENT, service, version)
+                end = ("", arm, moment, str(SHARE), "")
+                for metric, value in (("resolved", total), ("request", float(count))):
+                    sums = (count, value, value, float(count), float(count), value)
+                    cell = dict(zip((*KEY, *SUMS), (*place, metric, *end, *sums), strict=True))
+                    yield {**cell, "bucket": int(bucket)}
 
 
 @contextmanager

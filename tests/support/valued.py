@@ -102,12 +102,26 @@ def put(
     times: int = 1,
 ) -> str:
     """Load *records* and *scores*, perhaps in another order and several times; return the project."""
-    events = [request_event(one) for one in records]
-    events += [event_of(one, now_ns=one.at or 0) for one in scores]
+    events = told_of(records, scores)
     if shuffle is not None:
         random.Random(shuffle).shuffle(events)
     half = len(events) // 2 if shuffle is not None else len(events)
     return put_events(store, folder, events[:half], events[half:], times=times)
+
+
+def told_of(records: Iterable[RequestRecord], scores: Iterable[Score] = ()) -> list[LogEvent]:
+    """Return the events of *records* and *scores*."""
+    events = [request_event(one) for one in records]
+    return events + [event_of(one, now_ns=one.at or 0) for one in scores]
+
+
+def put_all(store: Store, folder: Path, told: Mapping[str, Sequence[LogEvent]]) -> None:
+    """Load what is told to each project, all at once."""
+    inbox = Inbox(folder)
+    for project, events in told.items():
+        inbox.submit(project, "logs", export_of(events), project, sender=PRODUCER).result()
+    drain(store, inbox)
+    inbox.close()
 
 
 def put_events(store: Store, folder: Path, *parts: Sequence[LogEvent], times: int = 1) -> str:
@@ -136,12 +150,13 @@ def values_in(
     project: str = "default",
     wanted: Sequence[str] = (),
     sources: Sequence[str] = (),
+    planned: Sequence[str] = (),
     bounds: tuple[str, str] = (FIRST, LAST),
 ) -> list[Worth]:
     """Return what the statement says of the requests between two ids, prices looked up."""
     with store.session({"max_threads": 1}) as session:
         prices = PriceBook(session, store.database).learn(project, *bounds)
-        return values_of(session, store.database, prices, project, wanted, sources, bounds)
+        return values_of(session, store.database, prices, project, wanted, sources, bounds, planned)
 
 
 def values_of(  # noqa: PLR0917 (one parameter a placeholder of the statement)
@@ -152,6 +167,7 @@ def values_of(  # noqa: PLR0917 (one parameter a placeholder of the statement)
     wanted: Sequence[str] = (),
     sources: Sequence[str] = (),
     bounds: tuple[str, str] = (FIRST, LAST),
+    planned: Sequence[str] = (),
 ) -> list[Worth]:
     """Run the statement."""
     rows = session.query(
@@ -164,6 +180,7 @@ def values_of(  # noqa: PLR0917 (one parameter a placeholder of the statement)
             "prices": prices,
             "wanted": list(wanted),
             "sources": [str(made_of(text)) for text in sources],
+            "planned": list(planned),
         },
     ).rows
     return [Worth(*row) for row in rows]

@@ -49,10 +49,10 @@ _STATEMENTS: Final = (
         map({{t:String}}, {{t:String}}), [{{t:String}}], [{{t:String}}], [{{t:String}}], now64(3)
     FROM numbers({ROWS})""",
     f"""INSERT INTO quality_hourly (project, environment, service, composite_version, metric,
-        rollout, arm, hour, phase, scorer, bucket, revision, requests, total, squares, base)
+        rollout, arm, hour, phase, scorer, revision, requests, total, squares, base)
     SELECT {{p:String}}, {{t:String}}, {{t:String}}, {{t:String}},
         ['request', 'cost_usd', 'latency_ms'][1 + number % 3], {{t:String}}, {{t:String}},
-        toDateTime(1787396400, 'UTC'), '', {{t:String}}, number, 1, 5, 2.5, 2, 5
+        toDateTime(1787396400 + 3600 * number, 'UTC'), '', {{t:String}}, 1, 5, 2.5, 2, 5
     FROM numbers({ROWS})""",
     f"""INSERT INTO governance_events (project, name, at, seq, event_id, actor, actor_label, body,
         received_at)

@@ -1,5 +1,5 @@
 -- The cells of a range of requests. What stands for values, firsts and mixed are the statements of these
--- names, for the cluster what tells units apart. Rows come in the order of request ids and are added in
+-- names, for the cluster what tells units apart (of what has none its conversation, else the request). Rows come in the order of request ids and are added in
 -- it, so that sums are the same to the last digit whatever came first; for that one thread does it.
 SELECT environment, service, composite_version, measured.1 AS measure, rollout, arm, hour, phase, scorer, cluster,
     count() AS requests, sum(measured.2) AS total, sum(measured.2 * measured.2) AS squares,
@@ -10,7 +10,6 @@ FROM
         environment, service, composite_version, arm, rollout, scorer, assumeNotNull(value) AS worth,
         toUInt32(intDiv(reinterpretAsUInt64(reverse(substring(request_id, 1, 6))), 3600000)) AS hour,
         ifNull(toString(planned_share), '') AS phase,
-        if(unit = toFixedString('', 16), request_id, unit) AS clustered,
         {cluster} AS cluster,
         unit = toFixedString('', 16) OR (if(metric = 'request', '>unit', metric), request_id, scorer) IN ({firsts}) AS is_first,
         arrayConcat(

@@ -4,7 +4,8 @@
 -- stored, whatever came first; {first} and {last} are the ids of a whole hour, or of any other range.
 -- The scorer of cost_usd is the digest of the price list, of a score that which gave it, else empty. A
 -- score with a name that is, or looks like, that of a derived metric is score:NAME. NAME:given is 1 or 0
--- of every request, for the {wanted} names and for those scored most often. {sources} are metrics that
+-- of every request, for the {wanted} names and for those scored most often. Of an hour's scores 256 names
+-- count at most: those that plans name ({planned}), then those that not only voters gave. {sources} are metrics that
 -- plans make of others: name, source, one of > < ^ /, and a threshold (of /: a second source), with \x1f between.
 WITH
     text -> ifNull(toUInt64OrNull(text), 0) AS nanos,
@@ -18,8 +19,15 @@ WITH
             SELECT metric_of(toString(name)) AS metric
             FROM {database}.scores
             WHERE project = {project:String} AND request_id >= unhex({first:String}) AND request_id <= unhex({last:String})
+                AND request_id IN
+                (
+                    SELECT request_id
+                    FROM {database}.requests
+                    WHERE project = {project:String} AND request_id >= unhex({first:String}) AND request_id <= unhex({last:String})
+                )
             GROUP BY metric
-            ORDER BY has({wanted:Array(String)}, metric) DESC, uniqExact(request_id) DESC, metric
+            ORDER BY has({planned:Array(String)}, metric) OR has({wanted:Array(String)}, metric) DESC,
+                countIf(voter = '') > 0 DESC, uniqExact(request_id) DESC, metric
             LIMIT 256
         )
     ) AS scored_metrics,
@@ -47,12 +55,12 @@ WITH
     (prices, unit) -> arrayExists(p -> p.1 = unit, prices) AS has_price,
     (prices, unit, tokens, number) -> number * arrayLast(p -> p.1 = unit AND tokens > p.2, prices).3 AS cost_of
 SELECT
-    request_id, environment, service, composite_version, arm, rollout, unit, planned_share, started_at,
+    request_id, environment, service, composite_version, arm, rollout, unit, clustered, planned_share, started_at,
     one.1 AS metric, one.2 AS scorer, one.3 AS value, one.4 AS base
 FROM
 (
     SELECT
-        request_id, environment, service, composite_version, arm, rollout, unit, planned_share, started_at,
+        request_id, environment, service, composite_version, arm, rollout, unit, clustered, planned_share, started_at,
         arrayFilter(m -> m.3 IS NOT NULL AND abs(m.3) <= 1e100 AND abs(m.4) <= 1e100, arrayConcat(
             [
                 ('request', '', toNullable(1.), 1.),
@@ -99,7 +107,8 @@ FROM
         (
             SELECT
                 request_id, toString(environment) AS environment, toString(service) AS service, ifNull(toString(composite_version), '') AS composite_version, ifNull(toString(arm), '') AS arm,
-                toString(rollout) AS rollout, unit, planned_share, started_at, outcome, input_tokens, output_tokens,
+                toString(rollout) AS rollout, unit, planned_share, started_at,
+                multiIf(unit != toFixedString('', 16), unit, conversation_id != '', sipHash128('mvtrace.conversation/1', assumeNotNull(conversation_id)), request_id) AS clustered, outcome, input_tokens, output_tokens,
                 toUInt64(toUnixTimestamp64Nano(started_at)) AS began,
                 if(state = 'finished' AND protocol != 'websocket', duration_ns / 1e6, NULL) AS latency_ms,
                 JSONExtract(if(calls > 0, record, ''), 'calls', 'Array(Tuple(kind String, provider String, model_requested String, model_served String, finish_reason String, outcome String, started_at String, time_to_first_chunk_ns Nullable(Int64), cache_origin String, usage Tuple(input_tokens Nullable(Int64), output_tokens Nullable(Int64), cache_read_input_tokens Nullable(Int64), cache_write_input_tokens Nullable(Int64), reasoning_output_tokens Nullable(Int64))))') AS made

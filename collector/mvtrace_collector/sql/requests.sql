@@ -46,7 +46,7 @@ SELECT
     parsed.arm,
     if(lengthUTF8(ifNull(parsed.assignment.rollout, '')) <= 128, ifNull(parsed.assignment.rollout, ''), ''),
     toFixedString(if(match(ifNull(parsed.assignment.unit, ''), '^[0-9a-f]{32}$'), unhex(assumeNotNull(parsed.assignment.unit)), ''), 16),
-    if(parsed.assignment.share BETWEEN 0 AND 1, parsed.assignment.share, NULL),
+    if(parsed.assignment.share BETWEEN 0 AND 1, round(parsed.assignment.share, 6), NULL),
     distinct_names(parsed.calls.model_requested),
     distinct_names(parsed.calls.model_served),
     distinct_names(parsed.index_snapshots.digest),

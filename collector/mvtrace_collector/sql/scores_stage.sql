@@ -1,6 +1,7 @@
 -- Scores of both forms: mvtrace.feedback says all in its body, gen_ai.evaluation.result in attributes,
--- and is of the request that stage_ids gives its trace. What comes under a key that may not send
--- records is a vote: of a user, by an undeclared scorer, and whoever votes on a request first has it.
+-- and is of the request that it names, else of the one where its trace's are (stage_homes). What comes
+-- under a key that may not send records is a vote: of a user, by an undeclared scorer, and whoever votes
+-- on a request first has it.
 INSERT INTO stage_scores
 WITH
     text -> match(text, '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$') AS is_uuid7,
@@ -35,6 +36,7 @@ FROM
             empty(source) OR lengthUTF8(source) > 64, 'source is not 1 to 64 characters',
             value IS NULL AND label IS NULL, 'value and label are missing',
             NOT isFinite(ifNull(value, 0)), 'value is not finite',
+            is_vote AND ifNull(value, 0) NOT BETWEEN -1 AND 10, 'the value of a vote is not -1 to 10',
             ifNull(lengthUTF8(label), 1) NOT BETWEEN 1 AND 256, 'label is not 1 to 256 characters',
             said_scorer != '' AND NOT is_digest(said_scorer), 'scorer is no digest',
             '') AS flaw
@@ -54,7 +56,7 @@ FROM
         SELECT
             project, received_ms, seq, row, actor, grants, '' AS body, unhex(hex(event_id)) AS given_id,
             (0, '', '', NULL, NULL, '', '', '', '') AS said,
-            unhex(hex(stage_ids.request_id)) AS request_id,
+            unhex(hex(if(replaceAll(claimed, '-', '') = lower(hex(stage_ids.request_id)) OR home = toFixedString('', 16), stage_ids.request_id, home))) AS request_id,
             texts['gen_ai.evaluation.name'] AS said_name,
             multiIf(has(attributes.key, 'gen_ai.evaluation.score.value') AND score.value = 'd', score.double_value, has(attributes.key, 'gen_ai.evaluation.score.value') AND score.value = 'i', toFloat64(score.int_value), NULL) AS value,
             if(texts['gen_ai.evaluation.score.label'] = '', NULL, texts['gen_ai.evaluation.score.label']) AS label,
@@ -69,6 +71,7 @@ FROM
             WHERE event_name = 'gen_ai.evaluation.result'
         ) AS evaluated
         INNER JOIN stage_ids USING (project, trace_id, claimed)
+        LEFT JOIN (SELECT project, unhex(hex(trace_id)) AS trace_id, home FROM stage_homes) AS homes USING (project, trace_id)
     )
 ) AS sent
 LEFT JOIN

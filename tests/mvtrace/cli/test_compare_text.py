@@ -39,25 +39,25 @@ def test_decision_first_then_what_it_rests_on() -> None:
 
 
 SHOWN = """\
-Revert: success is proven worse. success: difference -0.02666, interval -0.04496 to -0.008368.
+Revert: success is proven worse. success: difference -0.02666, interval -0.04335 to -0.00998.
 
 baseline   aaaaaaaaaaaa   32,437 requests   90.1%
 canary     bbbbbbbbbbbb   3,563 requests    9.9%
 of         service support
 for        since 2024-10-04 00:00 UTC, 30.0 h; look 3
-plan       a canary (8fd097d96ad9), by request
+plan       a canary (be02548aa74f), by request
 
-metric    baseline   canary    difference   interval                allowed   worse    no worse
-success   0.9023     0.8757    -0.02666     -0.04496 to -0.008368   -0.03     proven   0%         harm
-error     0.01979    0.01993   x0.9953      x0.6654 to x1.426       x1.5      0%       proven     non inferior
+metric    baseline   canary    difference   interval               allowed   worse    no worse
+success   0.9023     0.8757    -0.02666     -0.04335 to -0.00998   -0.03     proven   0%         harm
+error     0.01979    0.01993   x0.9953      x0.6654 to x1.426      x1.5      0%       proven     non inferior
 
 gates pass: sample_ratio, completeness, concurrency, mixed
 
 success: canary less baseline, higher is better
                                      ┊                            │
 2024-10-04 10:00 ◂───────────────────┼──●─────────────────────────┼─▸ -0.0266
-2024-10-04 15:00      ├──────────────┼────────●───────────────────┼─▸ -0.0206
-2024-10-05 06:00      ├──────────────┼──●─────────────────┤       │   -0.0267
+2024-10-04 15:00       ├─────────────┼────────●───────────────────┼─▸ -0.0206
+2024-10-05 06:00        ├────────────┼──●───────────────┤         │   -0.0267
                                margin -0.03                       0
 
 its chance of error holds for large numbers of requests, however often it is looked at
@@ -93,6 +93,26 @@ def test_a_failed_gate_is_told_and_nothing_is_forecast() -> None:
     assert "new\\x1b[2J" in text
     assert "forecast" not in text
     assert text.endswith("\nnot kept: a later look does not know of this one\n")
+
+
+def test_of_arms_it_is_said_which_versions_served_them() -> None:
+    """
+    Beside an arm stand the versions that were behind it, with their requests where they are several.
+    """
+    many = {digit * 64: 9 - place for place, digit in enumerate("cdef")}
+    place = Memory(
+        rolled_up({"success": (0.9, 0.9)}, requests=1000),
+        versions_={"stable": {BASELINE: 5}, "canary": {**many, "": 1}},
+    )
+    asked = Asked(baseline="stable", canary="canary", by_arm=True, until=(STARTED + 30) * 3600)
+    look = take(place, asked, plan_of(SUCCESS), keep=None)
+
+    text = look_words(look)
+
+    stable, canary = text.splitlines()[2:4]
+    assert stable.startswith("baseline   stable   2")
+    assert stable.endswith("%   by aaaaaaaaaaaa")
+    assert canary.endswith("   by cccccccccccc (9), dddddddddddd (8), eeeeeeeeeeee (7), 2 more")
 
 
 def test_a_decision_names_its_guarantee_and_has_its_colour() -> None:

@@ -43,7 +43,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 def fill_requests(store: Store) -> None:
     """Store requests of the first hour: the canary's are drawn by user from its tenth second on."""
-    rows, scores = [], []
+    rows, scores, now = [], [], datetime.now(UTC)
     for number in range(2000):
         ms = STARTED * HOUR * 1000 + number
         id_ = ms.to_bytes(6, "big") + number.to_bytes(10, "big")
@@ -54,11 +54,20 @@ def fill_requests(store: Store) -> None:
             [
                 *("default", id_, 1, said, "finished", at, (number + 1) * 10**6, "support"),
                 *("production", CANARY if drawn else BASELINE, "canary" if drawn else "stable"),
-                *("r1", b"u" * 16 if drawn else bytes(16), "http", at),
+                *("r1", b"u" * 16 if drawn else bytes(16), "http", now),
             ]
         )
         scores.append(
-            ["default", id_, "toxicity", SCORER.digest, id_, "user", "", number % 5 + 1.0, at, "k", at]
+            ["default", id_, "toxicity", SCORER.digest, id_, "user", "", number % 5 + 1.0, at, "k", now]
+        )  # fmt: skip
+    # A page that votes under the judge's name, and a judge of what never was.
+    for number, (name, voter) in enumerate(
+        [("toxicity", "v1"), ("toxicity", ""), ("thumbs", "v2")]
+    ):
+        id_ = scores[-1][1] if voter else (STARTED * HOUR * 1000).to_bytes(6, "big") + b"n" * 10
+        event, scorer = number.to_bytes(16, "big"), f"undeclared:user/{name}"
+        scores.append(
+            ["default", id_, name, scorer, event, "user", voter, 1e6, at, "k", now]
         )  # fmt: skip
     columns = "project request_id revision record state started_at duration_ns service environment "
     columns += "composite_version arm rollout unit protocol received_at"
@@ -92,16 +101,105 @@ def test_a_plan_freezes_what_the_baseline_had(store: Store) -> None:
     span = Span(STARTED * HOUR, (STARTED + 1) * HOUR)
 
     metrics = source.metrics(SUBJECT, STARTED * HOUR)
-    facts = source.facts(SUBJECT, metrics, span)
+    scored = {"toxicity": [*metrics["toxicity"], "undeclared:user/toxicity"]}
+    facts = source.facts(SUBJECT, {**metrics, **scored, "thumbs": ["undeclared:user/thumbs"]}, span)
 
     assert metrics["toxicity"] == [SCORER.digest]
     assert {"error", "request"} <= metrics.keys()
     assert facts.better == {"toxicity": "lower"}
+    assert facts.scorers == {"toxicity": SCORER.digest}
     assert facts.ranges == {"toxicity": (1.0, 5.0)}
     found = source.thresholds(SUBJECT, span)
     assert list(found.values()) == [0.05, 0.01]
     assert [round(float(one.removeprefix("latency_ms>")), -2) for one in found] == [1900, 2000]
     assert source.thresholds(replace(SUBJECT, baseline=CANARY), span) == {}  # of too few requests
+
+
+def test_of_a_metric_with_one_scorer_no_others_values_count(store: Store) -> None:
+    """
+    What somebody else scored under a metric's name is left out where the plan names the scorer.
+    """
+    source = StoreSource(store, "default")
+    span = Span(STARTED * HOUR, (STARTED + 3) * HOUR)
+
+    both = source.rolled_up(SUBJECT, ["toxicity", "error"], span, {})
+    ours = source.rolled_up(SUBJECT, ["toxicity", "error"], span, {"toxicity": SCORER.digest})
+    none = source.rolled_up(SUBJECT, ["toxicity", "error"], span, {"toxicity": "sha256:other"})
+
+    assert both.scorers["toxicity"] == {SCORER.digest}
+    assert ours.columns().keys() == both.columns().keys()
+    assert {name for name, _ in none.columns()} == {"error", "request"}
+
+
+def test_of_arms_their_versions_are_told(store: Store) -> None:
+    """
+    Which versions served an arm is told by rollout and place, with how many requests each.
+    """
+    source, span = StoreSource(store, "default"), Span(STARTED * HOUR, (STARTED + 3) * HOUR)
+    asked = replace(SUBJECT, baseline="stable", canary="canary", by=ARM, rollout="r1")
+
+    found = source.versions(asked, span)
+
+    assert {arm: list(those) for arm, those in found.items()} == {
+        "canary": [CANARY], "stable": [BASELINE],
+    }  # fmt: skip
+    assert sum(sum(those.values()) for those in found.values()) == 600
+    assert source.versions(replace(asked, rollout="r2"), span) == {}
+
+
+def test_a_version_counts_as_the_one_it_settled_on(store: Store) -> None:
+    """
+    What an observed version was while its process warmed up is that version; what both sides may
+    have been is neither, and what was declared is what it says.
+    """
+    ours = {
+        name: f"{number}" * 64 for number, name in enumerate(("a", "b", "warm", "both", "said"), 1)
+    }
+    parts = {
+        "a": ["model", "prompt", "tools"], "b": ["model", "prompt'"], "warm": ["model", "tools"],
+        "both": ["model"], "said": ["prompt", "tools"],
+    }  # fmt: skip
+    at, place = datetime.fromtimestamp(STARTED * HOUR, UTC), ("shop", "prod")
+    with store.session() as session:
+        columns = "project version name manifest component_kinds component_names "
+        columns += "component_digests received_at"
+        session.insert("composites", columns.split(), [
+            ["settled", ours[name], "bot", "{}", ["custom"] * len(those), [one.strip("'") for one in those], those, at]
+            for name, those in parts.items()
+        ])  # fmt: skip
+        ids = {name: at_ms(number) for number, name in enumerate(ours)}
+        columns = "project request_id revision record service environment composite_version "
+        columns += "started_at received_at"
+        session.insert(
+            "requests",
+            columns.split(),
+            [["settled", ids[name], 1, "{}" if name == "said" else '{"composite_basis":"observed"}',
+              *place, ours[name], at, datetime.now(UTC)] for name in ours],
+        )  # fmt: skip
+    rows = rolled_up({"error": (0.1, 0.1)}, requests=100, hours=1, share=0.5)
+    for stable, canary in (("a", "b"), ("warm", "both"), ("said", "said")):
+        versions = {"stable": ours[stable], "canary": ours[canary]}
+        store_rows(store, rows, first_hour=STARTED, project="settled", versions=versions)
+    span = Span(STARTED * HOUR, (STARTED + 1) * HOUR)
+
+    found = StoreSource(store, "settled").rolled_up(
+        Subject(baseline=ours["a"], canary=ours["b"]), ["error"], span, {}
+    )
+
+    requests = {
+        arm: one.sums[0].sum() for (name, arm), one in found.columns().items() if name == "error"
+    }
+    cells = rows.cells.items()
+    one = {
+        arm: sum(cell.requests for key, cell in cells if key.arm == arm)
+        for arm in ("stable", "canary")
+    }
+    assert requests == {ours["a"]: 2 * one["stable"], ours["b"]: one["canary"]}
+
+
+def at_ms(number: int) -> bytes:
+    """Return the id of a request, so many milliseconds after the first hour began."""
+    return (STARTED * HOUR * 1000 + number).to_bytes(6, "big") + bytes(10)
 
 
 def test_another_project_reads_none_of_it(store: Store) -> None:

@@ -9,13 +9,15 @@ import pytest
 from compared import BASELINE, CANARY, Memory
 from rollups import STARTED, plan_of, rolled_up
 
-from mvtrace.comparing.errors import NothingServedError, OneVersionError
-from mvtrace.comparing.events import read_body, recomputed
+from mvtrace.comparing.errors import NothingServedError, OneVersionError, UnreadableLookError
+from mvtrace.comparing.events import _BESIDE, read_body, recomputed
 from mvtrace.comparing.looking import Asked, Look, take
+from mvtrace.digest import canonical_bytes, digest_of
 from mvtrace.errors import UsageError
 from mvtrace.otlp import LogEvent
 from mvtrace.quality.cells import RollUp
 from mvtrace.quality.plan import Horizon, Metric, Plan
+from mvtrace.quality.verdict import VERDICT_DOMAIN
 
 HOUR = 3600
 SUCCESS = Metric(name="success", kind="rate", margin=0.03)
@@ -208,16 +210,49 @@ def test_a_version_is_not_compared_with_itself() -> None:
 
 def test_a_stored_look_that_was_touched_is_passed_over() -> None:
     """
-    A stored verdict whose bytes are not what its digest says is not gone on from, and that is told.
+    A stored verdict whose bytes are not what its digest says is no look: the one before it is gone
+    on from, by its plan, and that is told.
+    """
+    place = source()
+    first, _ = looks(place, 10, 11)
+    place.kept[-1] = replace_body(place.kept[-1], '"decision":"hold"', '"decision":"revert"')
+    body = orjson.loads(place.kept[-1].body)
+    place.kept.append(place.kept[-1]._replace(body=dumped({**body, "plan_digest": "sha256:0"})))
+
+    (look,) = looks(place, 30, plan=None)
+
+    assert look.last == (first.verdict,)
+    assert look.verdict.past.looks == 2
+    assert look.notes == ("2 of the looks before cannot be read and were passed over",)
+
+
+@pytest.mark.parametrize("changes", [{"schema_version": 2}, {"results": [{"name": "x"}]}])
+def test_a_look_of_another_form_is_not_forgotten(changes: dict[str, object]) -> None:
+    """
+    What another version of mvtrace kept is a look all the same: harm that it saw must not be
+    forgotten, so nothing is decided.
     """
     place = source()
     looks(place, 10)
-    place.kept[-1] = replace_body(place.kept[-1], '"decision":"hold"', '"decision":"revert"')
+    body = orjson.loads(place.kept[-1].body) | changes
+    own = {key: value for key, value in body.items() if key not in _BESIDE}
+    body["digest"] = digest_of(VERDICT_DOMAIN, canonical_bytes(own))
+    place.kept[-1] = place.kept[-1]._replace(body=dumped(body))
 
-    (look,) = looks(place, 30)
+    with pytest.raises(UnreadableLookError) as refused:
+        looks(place, 30)
 
-    assert look.last == ()
-    assert look.notes == ("1 of the looks before cannot be read and were passed over",)
+    assert refused.value.message == (
+        "The look before, of 2024-10-04 10:00 UTC, was kept by another version of mvtrace in a form "
+        f"that this one does not know (event {'0' * 32}); nothing was decided."
+    )
+    assert refused.value.exit_code == 1
+    assert len(place.bodies) == 1
+
+
+def dumped(body: object) -> str:
+    """Return *body* as the text of an event."""
+    return canonical_bytes(body).decode()
 
 
 def replace_body(event: LogEvent, old: str, new: str) -> LogEvent:

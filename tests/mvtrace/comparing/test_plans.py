@@ -91,6 +91,33 @@ def test_scores_have_the_scale_that_holds_them() -> None:
     assert metric.margin == pytest.approx(0.15)
 
 
+def test_nobody_who_may_only_vote_says_how_large_a_margin_is() -> None:
+    """
+    Votes on no known scale are shown; of a declared scorer no vote of the same name counts.
+    """
+    cells = {
+        key: replace(cell, total=3.0 * cell.requests, squares=10.0 * cell.requests)
+        for key, cell in served("stars").cells.items()
+    }
+    digest = min(JUDGED)
+
+    voted = made(replace(served("error"), cells=cells | dict(served("error").cells),
+                         scorers={"stars": VOTE}))  # fmt: skip
+    facts = Facts(
+        ranges={"stars": (1, 5)}, better={"stars": "higher"}, scorers={"stars": digest}
+    )  # fmt: skip
+    judged = made(RollUp(cells=cells, scorers={"stars": VOTE | JUDGED}), facts)
+
+    undeclared = frozenset({"undeclared:judge/stars"})
+    mixed = made(served("error", "stars", scorers={"stars": VOTE | undeclared}))
+
+    assert asked(voted)[0] == ("stars", "score", "info", 0.03)
+    assert asked(mixed)[0] == ("stars", "rate", "info", 0.03)
+    assert [(one.name, one.role, one.scorer) for one in judged.metrics] == [
+        ("stars", "goal", digest)
+    ]
+
+
 def test_bad_events_are_counted_where_a_share_is_planned() -> None:
     """
     Errors are an exact test where the share is known and there are enough; else their rate is asked.

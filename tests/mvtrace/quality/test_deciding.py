@@ -45,7 +45,7 @@ def test_equal_canary_is_promoted() -> None:
     assert verdict.metrics == ("success", "error")
     assert verdict.sentence == (
         "Promote: success and error are proven no worse than the margin allows. "
-        "success: difference -0.0004549, interval -0.01015 to +0.009241."
+        "success: difference -0.0004549, interval -0.009981 to +0.009071."
     )
     assert verdict.guarantee == "asymptotic"
 

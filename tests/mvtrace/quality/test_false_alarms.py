@@ -8,6 +8,8 @@ import pytest
 from canaries import DISTRIBUTIONS, WORLDS, World, at_most, rate
 from peeking import ALPHA, alarms, event_alarms
 
+pytestmark = pytest.mark.statistics
+
 RUNS = 400
 
 

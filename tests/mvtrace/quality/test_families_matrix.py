@@ -139,6 +139,7 @@ def sufficient(simulated: Correlated, run: int, hour: int) -> Sufficient:
         arms=arms_after(hour),
         baseline=int(below),
         canary=int(above),
+        paired_hours=int(hour),
         metrics=tuple(
             MetricSums(
                 name=metric.name, baseline=int(below), canary=int(above), immature=0, unpaired=0,
@@ -147,7 +148,7 @@ def sufficient(simulated: Correlated, run: int, hour: int) -> Sufficient:
             for place, metric in enumerate(EIGHT)
         ),
         gates=GateSums(
-            units=(), deliveries=(None, None), canary=int(above), concurrent=int(above), mixed=0,
+            units=(), settled=(), deliveries=(None, None), canary=int(above), concurrent=int(above), mixed=0,
             scorers={},
         ),
     )  # fmt: skip

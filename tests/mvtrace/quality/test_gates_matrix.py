@@ -165,6 +165,7 @@ def looked_at(place: int, defect: dict[str, float]) -> Sufficient:
         arms=arms_after(30),
         baseline=below,
         canary=canary,
+        paired_hours=30,
         metrics=tuple(
             MetricSums(
                 name=name, baseline=below, canary=canary, immature=0, unpaired=0,
@@ -174,6 +175,7 @@ def looked_at(place: int, defect: dict[str, float]) -> Sufficient:
         ),
         gates=GateSums(
             units=(UnitCount(0.1, below, canary),),
+            settled=(UnitCount(0.1, below, canary),),
             deliveries=(
                 Delivery(expected=below, received=int(received[0])),
                 Delivery(expected=canary, received=int(received[1])),

@@ -283,6 +283,7 @@ def check_alarms(runs: int) -> None:
     assert found <= ALPHA + 3 * np.sqrt(ALPHA * (1 - ALPHA) / (runs // 5))
 
 
+@pytest.mark.statistics
 def test_false_alarms_stay_at_the_level() -> None:
     """
     Where nothing differs but groups err together, the clustered test alarms in 5 % of suites; the

@@ -49,7 +49,7 @@ def test_digest_is_fixed() -> None:
     The same plan has the same digest on every machine and in every version.
     """
     assert plan_of().digest == (
-        "sha256:2c8771e2851b4a61a45820e9cb48ca4e68c98049e84474aa18723c241900bbad"
+        "sha256:a49968bfe12e6ef5ab8803f94c64ed82eec39f979f19c6ebe498400760861b82"
     )
 
 

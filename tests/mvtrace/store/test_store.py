@@ -316,3 +316,19 @@ def test_a_key_that_is_not_let_in_is_no_collector_that_is_away(answer: str, mess
 
     assert (error.message, error.exit_code) == (message, 2)
     assert error.hint == "Its key is MVTRACE_API_KEY."
+
+
+def test_a_key_of_several_projects_has_to_name_one() -> None:
+    """
+    Where a collector cannot tell which of a key's projects is meant, that is wrong use too.
+    """
+    answer = (
+        'HTTP driver received HTTP status 400, server response: {"error":{"code":"project-needed",'
+        '"message":"This key has the projects a, b, and the request names none.","hint":"Set …"}}'
+    )
+
+    error = unreachable(parse_dsn("http://127.0.0.1:4318"), answer)
+
+    assert (error.code, error.exit_code) == ("project-needed", 2)
+    assert error.message == "This key has the projects a, b, and the request names none."
+    assert error.hint == "Set MVTRACE_PROJECT to one of them."

@@ -6,15 +6,16 @@ FROM
     FROM
     (
         SELECT request_id, lower(hex(argMax(producer_id, revision))) AS producer, argMax(ifNull(toString(composite_version), ''), revision) AS composite_version,
-            argMax(ifNull(toString(arm), ''), revision) AS arm, indexOf({producers:Array(String)}, producer) AS place,
+            argMax(ifNull(toString(arm), ''), revision) AS arm,
             toInt64(reinterpretAsUInt64(reverse(substring(request_id, 1, 6)))) AS began
         FROM requests
         WHERE project = {project:String}
             AND request_id >= unhex({first:String})
             AND request_id <= unhex({last:String})
-            AND has({producers:Array(String)}, lower(hex(producer_id)))
+            AND lower(hex(producer_id)) IN {producers:Array(String)}
         GROUP BY request_id
     )
-    WHERE began BETWEEN {froms:Array(Int64)}[place] AND {untils:Array(Int64)}[place]
+    WHERE began >= transform(producer, {producers:Array(String)}, {froms:Array(Int64)}, toInt64(0))
+        AND began <= transform(producer, {producers:Array(String)}, {untils:Array(Int64)}, toInt64(-1))
 )
 GROUP BY producer

@@ -1,5 +1,5 @@
 -- The scores given in a time, the latest first: of each request, name and scorer the one that holds.
--- An empty text stands for any. What was evaluated by its trace is listed under the request it is of. With {pending} only those whose request is not stored.
+-- An empty text stands for any. With {pending} only those whose request is not stored.
 SELECT
     concat(substring(digits, 1, 8), '-', substring(digits, 9, 4), '-', substring(digits, 13, 4), '-', substring(digits, 17, 4), '-', substring(digits, 21, 12)) AS request_id,
     title AS name,
@@ -23,13 +23,6 @@ FROM
         AND scored_at >= fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC')
         AND scored_at <= fromUnixTimestamp64Milli({until_ms:Int64}, 'UTC')
         AND ({name:String} = '' OR name = {name:String})
-        AND request_id NOT IN
-        (
-            SELECT request_id
-            FROM evaluated_traces
-            WHERE project = {project:String}
-                AND owner != toFixedString('', 16)
-        )
         AND ({request:String} = '' OR request_id = toFixedString(unhex({request:String}), 16))
         AND ({pending:UInt8} = 0 OR request_id NOT IN
         (

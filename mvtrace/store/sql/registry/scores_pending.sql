@@ -14,13 +14,6 @@ FROM
         AND request_id NOT IN
         (
             SELECT request_id
-            FROM evaluated_traces
-            WHERE project = {project:String}
-                AND owner != toFixedString('', 16)
-        )
-        AND request_id NOT IN
-        (
-            SELECT request_id
             FROM requests
             WHERE project = {project:String}
                 AND request_id IN

@@ -1,0 +1,3 @@
+-- The projects that have requests.
+SELECT DISTINCT toString(project)
+FROM {database}.requests
