@@ -274,8 +274,9 @@ def _is_news(looked: Any) -> bool:
 
 
 def _reaches_horizon(verdict: Any) -> bool:
-    horizon = verdict.plan.horizon
-    return horizon is not None and verdict.sufficient.requests >= horizon.requests
+    """Whether a look like this one is the last of its plan's horizon, if it is kept."""
+    is_sound = all(one.state != "fail" for one in verdict.gates)
+    return is_sound and bool(verdict.sufficient.reaches(verdict.plan.horizon))
 
 
 def _outcome(verdict: Any) -> tuple[Any, ...]:

@@ -20,6 +20,8 @@ from mvtrace.quality.sufficient import Arms, RolledUp
 
 NAME: Final = "default"
 GIVEN: Final = ":given"
+BY_VOTE: Final = ">0.5"
+"""Ends the source of votes that counts each by itself: for or not for."""
 SCORE: Final = "score:"
 """Begins the metric of a score that is called as no score is."""
 USER: Final = "undeclared:user/"
@@ -75,6 +77,9 @@ class Facts:
     """By score: the one scorer that was declared; others' values of that name do not count."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """By source, such as ``latency_ms>812.5``: the baseline's share above it, as frozen."""
+    counts_votes: bool = False
+    """Whether each vote is to be counted by itself, as ``NAME>0.5``: then none beyond 0 and 1
+    leaves a metric unjudged. The roll-up has that only from when the plan is registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +158,11 @@ def _scores(found: RolledUp, facts: Facts, seen: Mapping[str, _Seen]) -> list[Me
 def _score(name: str, seen: _Seen, facts: Facts, *, is_vote: bool) -> Metric:
     known = facts.better.get(name) or ("higher" if is_vote else None)
     direction, scorer = known or "higher", facts.scorers.get(name)
+    source = f"{name}{BY_VOTE}" if is_vote and facts.counts_votes else None
     if seen.is_rate:
         return Metric(
             name=name, kind="rate", role="goal" if known else "info", direction=direction,
-            margin=RATE_MARGIN, scorer=scorer,
+            margin=RATE_MARGIN, source=source, scorer=scorer,
         )  # fmt: skip
     # A margin is a part of the scale, and whoever may only vote must not be the one to say it.
     is_trusted = name in facts.ranges

@@ -67,6 +67,21 @@ class UnreadableLookError(CheckFailedError):
         )
 
 
+class ClockBehindError(UnavailableError):
+    """The clock of who asks is far behind that by which somebody looked before."""
+
+    code = "clock-behind"
+
+    def __init__(self, now: int, until: int) -> None:
+        first, second = (datetime.fromtimestamp(one, UTC) for one in (now, until))
+        super().__init__(
+            f"This clock, at {first:%Y-%m-%d %H:%M:%S} UTC, is behind that of the look before, "
+            f"which reached to {second:%Y-%m-%d %H:%M:%S} UTC; nothing was decided.",
+            hint="Set both clocks: a look goes on from all looks before it. --until looks at what "
+            "was, by the looks until then.",
+        )
+
+
 class NothingToDecideError(NotFoundError):
     """The baseline has no values by which anything could be decided."""
 

@@ -124,21 +124,24 @@ class StoreSource:
             since=span.since, until=span.until, project=self.project,
             environment=subject.environment or None, service=subject.service or None,
             rollout=subject.rollout or None, scorers=tuple(sorted(scorers.items())),
-            settled=self._settled(subject, span),
         )  # fmt: skip
         check_swept(self.store, self.project, asked.hours)
-        return read_rollup(self.store, asked)
+        settled = self._settled(subject, span, asked.hours)
+        return read_rollup(self.store, replace(asked, settled=settled))
 
-    def _settled(self, subject: Subject, span: Span) -> tuple[tuple[str, str], ...]:
+    def _settled(
+        self, subject: Subject, span: Span, hours: tuple[int, int]
+    ) -> tuple[tuple[str, str], ...]:
         """Return the versions that settled on one of the two, with that one.
 
         A version that was made of what requests met grows while its process warms up: as long as it
-        only lacks parts of what it came to, it is that. A declared one is what it says.
+        only lacks parts of what it came to, it is that. A declared one is what it says. And only
+        what served beside it, in its service and time, can be on the way to it.
         """
         if subject.by != VERSION or not subject.canary:
             return ()
-        sides = {"baseline": subject.baseline, "candidate": subject.canary}
-        rows = self.ask(statement("comparison_settling"), sides)
+        said = {**subject.parameters(), "since_hour": hours[0], "until_hour": hours[1]}
+        rows = self.ask(statement("comparison_settling"), said)
         found = {str(row["version"]): str(row["settled"]) for row in rows}
         observed = {one for one in set(found.values()) if self._is_observed(one, span)}
         sought = [version for version, settled in found.items() if settled in observed]

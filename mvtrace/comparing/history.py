@@ -19,6 +19,8 @@ from mvtrace.quality.joining import joined
 from mvtrace.quality.verdict import Verdict
 from mvtrace.registry.reading import Ask, statement
 
+LATEST: Final = 2**62
+"""Later than any look."""
 MOST_LOOKS: Final = 20_000
 MOST_SHOWN: Final = 48
 """Looks that are read whole, for a plot: the first, the last, and evenly between."""
@@ -55,14 +57,18 @@ class Past:
         return joined(self.last) if self.last else None
 
 
-def past_of(ask: Ask, subject: Subject, plan_digest: str | None, *, until: int) -> Past:
-    """Return the looks at *subject* up to *until*, by the plan; None: by that of the newest look.
+def past_of(
+    ask: Ask, subject: Subject, plan_digest: str | None, *, until: int | None = None
+) -> Past:
+    """Return the looks at *subject* by the plan; None: by that of the newest look.
+
+    With *until* only those that reach no further: by whatever clock, none is left out otherwise.
 
     Raises:
         UnreadableLookError: a look to go on from is of a form that is not known here.
         MvtraceError: the store does not answer.
     """
-    heads, passed_over = _heads(ask, subject, until), 0
+    heads, passed_over = _heads(ask, subject, LATEST if until is None else until), 0
     found: dict[str, Verdict] = {}
     while True:
         ours = _of_plan(heads, plan_digest)

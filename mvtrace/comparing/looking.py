@@ -24,6 +24,7 @@ from mvtrace.comparing.defaults import (
 )
 from mvtrace.comparing.differing import differences_of
 from mvtrace.comparing.errors import (
+    ClockBehindError,
     NothingServedError,
     NothingToDecideError,
     OneVersionError,
@@ -36,14 +37,15 @@ from mvtrace.comparing.sending import Keep
 from mvtrace.quality.deciding import decide
 from mvtrace.quality.plan import Plan, PlanProblem
 from mvtrace.quality.results import Memory
-from mvtrace.quality.sufficient import HOUR_S, Arms, RolledUp, reduce
+from mvtrace.quality.sufficient import HOUR_S, REQUESTS, Arms, RolledUp, first_hour, reduce
 from mvtrace.quality.verdict import Past as Remembered
 from mvtrace.quality.verdict import Verdict
 from mvtrace.registry.evals.runs import version_named
 
+MOST_SKEW_S: Final = 300
+"""So far two clocks may differ, by which looks at one comparison are taken."""
 BACK_S: Final = 7 * 86_400
 """How far back a plan looks for what the baseline has."""
-REQUESTS: Final = "request"
 _SHOWN: Final = 12
 _MADE_UP: Final = "the plan was made for this look, which is not kept: another look makes another"
 
@@ -115,9 +117,9 @@ def take(source: Source, asked: Asked, plan: Plan | None, *, keep: Keep | None) 
         MvtraceError: as of ``mvtrace.comparing.look``.
     """
     subject = subject_of(source, asked)
-    until = now() if asked.until is None else asked.until
-    past = past_of(source.ask, subject, plan.digest if plan else None, until=until)
+    past = past_of(source.ask, subject, plan.digest if plan else None, until=asked.until)
     before = past.before
+    until = _now(before) if asked.until is None else asked.until
     notes: list[str] = []
     if plan is None:
         plan = before.plan if before else made_plan(source, subject, until)
@@ -126,6 +128,7 @@ def take(source: Source, asked: Asked, plan: Plan | None, *, keep: Keep | None) 
     notes += _notes(past, plan)
     arms, found = _read(source, subject, plan, before, Span(subject.since, until))
     sums = reduce(plan, found, arms)
+    arms = sums.arms
     verdict = decide(plan, sums, before=before)
     if keep is None:
         verdict = without_last_look(verdict, before)
@@ -140,6 +143,19 @@ def take(source: Source, asked: Asked, plan: Plan | None, *, keep: Keep | None) 
         is_kept=keep is not None, body=body,
         versions=source.versions(subject, served) if subject.by == ARM else {},
     )  # fmt: skip
+
+
+def _now(before: Verdict | None) -> int:
+    """Return the time of a look at what is, in Unix seconds: never before that of *before*.
+
+    Raises:
+        ClockBehindError: it would be long before.
+    """
+    present = now()
+    newest = present if before is None else before.sufficient.arms.until
+    if newest > present + MOST_SKEW_S:
+        raise ClockBehindError(present, newest)
+    return max(present, newest)
 
 
 def without_last_look(verdict: Verdict, before: Verdict | None) -> Verdict:
@@ -207,8 +223,8 @@ class Wish:
     has_shares: bool | None = None
     """Whether a share is going to be planned."""
     thresholds: bool = False
-    """Freeze the baseline's slowest requests into it: such a metric is in the roll-up from when the
-    plan is registered."""
+    """Freeze the baseline's slowest requests into it, and count each vote by itself: such metrics
+    are in the roll-up from when the plan is registered."""
 
 
 def made_plan(source: Source, subject: Subject, until: int, wish: Wish = Wish()) -> Plan:
@@ -228,7 +244,8 @@ def made_plan(source: Source, subject: Subject, until: int, wish: Wish = Wish())
     drawn = source.started(subject, first)[1] if first is not None else Facts().unit
     facts = replace(facts, unit=wish.unit or drawn, has_shares=wish.has_shares)
     if wish.thresholds:
-        facts = replace(facts, thresholds=source.thresholds(subject, span))
+        thresholds = source.thresholds(subject, span)
+        facts = replace(facts, thresholds=thresholds, counts_votes=True)
     arms = Arms(baseline=subject.baseline, canary=subject.canary, started_at=until, until=until)
     try:
         plan = default_plan(found, arms, facts, name=wish.name or NAME)
@@ -242,7 +259,9 @@ def made_plan(source: Source, subject: Subject, until: int, wish: Wish = Wish())
 def _read(
     source: Source, subject: Subject, plan: Plan, before: Verdict | None, span: Span
 ) -> tuple[Arms, RolledUp]:
-    """Return the arms and their sums: from the hour on in which the canary first served.
+    """Return the arms and their sums, from the hour on in which the canary first served.
+
+    They begin in the first hour that compares: who tried the canary by hand began nothing.
 
     Raises:
         NothingServedError: neither of them has served.
@@ -253,9 +272,10 @@ def _read(
     begun = span.until - HOUR_S if first[1] is None else first[1] * HOUR_S
     since = min(max(span.since, begun), span.until - 1)
     found = source.rolled_up(subject, sources_of(plan), Span(since, span.until), scorers_of(plan))
-    hour = _first_hour(found, subject.canary, beside=subject.baseline)
+    hour = first_hour(plan, found, baseline=subject.baseline, canary=subject.canary)
+    known = before.sufficient.arms.started_at // HOUR_S if before is not None else 0
     started = span.until
-    if before is not None and before.sufficient.paired_hours:
+    if before is not None and before.sufficient.paired_hours and known >= (hour or 0):
         started = before.sufficient.arms.started_at
     elif hour is not None:
         started = max(source.started(subject, hour)[0] or hour * HOUR_S, since)
@@ -266,13 +286,13 @@ def _read(
     return arms, found
 
 
-def _first_hour(found: RolledUp, arm: str, *, beside: str = "") -> int | None:
-    """Return the first hour of an arm; the first that another served in too, if there is one."""
-    hours: dict[str, set[int]] = {arm: set(), beside: set()}
+def _first_hour(found: RolledUp, arm: str) -> int | None:
+    """Return the first hour of an arm."""
+    hours: set[int] = set()
     for (_, name), one in found.columns().items():
-        if name in hours and one.sums.size:
-            hours[name].update(np.unique(one.hours[one.sums[0] > 0]).tolist())
-    return min(hours[arm] & hours[beside] or hours[arm], default=None)
+        if name == arm and one.sums.size:
+            hours.update(np.unique(one.hours[one.sums[0] > 0]).tolist())
+    return min(hours, default=None)
 
 
 def _notes(past: Past, plan: Plan) -> Iterable[str]:

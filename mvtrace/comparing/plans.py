@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, Final
 
+from mvtrace.comparing.defaults import BY_VOTE
 from mvtrace.comparing.events import PLAN, plan_of_entry
 from mvtrace.quality.plan import Metric, Plan
 from mvtrace.registry.entries import read_entries
@@ -19,6 +20,10 @@ from mvtrace.registry.errors import AmbiguousEntryError, EntryNotFoundError
 from mvtrace.registry.reading import MIN_DIGITS, Ask, statement
 
 MOST_PLANS: Final = 10_000
+_EACH_VOTE: Final = (
+    "each vote counts by itself, as 1 or 0, from when the plan is registered; without that source\n"
+    "one vote on another scale would leave it unjudged"
+)
 _TABLES: Final = ("gates", "horizon", "policy")
 
 
@@ -106,4 +111,7 @@ def meaning(metric: Metric) -> str:
         return "gate: both arms alike, or nothing compares" if metric.role == "gate" else "shown"
     more = "higher" if metric.direction == "higher" else "lower"
     by = f"a factor of {metric.margin:g}" if metric.is_ratio_margin else f"{metric.margin:g}"
-    return f"{metric.role}: {more} is better; no worse than by {by}"
+    said = f"{metric.role}: {more} is better; no worse than by {by}"
+    if metric.source is not None and metric.source.endswith(BY_VOTE):
+        said += f"\n{_EACH_VOTE}"
+    return said

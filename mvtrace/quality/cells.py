@@ -117,11 +117,15 @@ class Delivery:
 
     expected: int
     received: int
+    awaited: int = 0
+    """Of the others those that were found to be missing a moment ago: they may come still."""
 
     def __add__(self, other: Delivery) -> Delivery:
         """Return both together."""
         return Delivery(
-            expected=self.expected + other.expected, received=self.received + other.received
+            expected=self.expected + other.expected,
+            received=self.received + other.received,
+            awaited=self.awaited + other.awaited,
         )
 
 
@@ -138,6 +142,8 @@ class RollUp:
     deliveries: Mapping[str, Delivery] = field(default_factory=dict)
     scorers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """By metric: the digests of what scored it, on either arm."""
+    services: frozenset[str] = frozenset()
+    """Those that count units of one draw each for itself, where they are several."""
     mixed: int = 0
     """Requests that more than one version served."""
 
@@ -157,6 +163,7 @@ class RollUp:
             units=_merged(self.units, other.units, lambda one, two: one + two),
             deliveries=_merged(self.deliveries, other.deliveries, lambda one, two: one + two),
             scorers=_merged(self.scorers, other.scorers, lambda one, two: one | two),
+            services=self.services | other.services,
             mixed=self.mixed + other.mixed,
         )
 

@@ -1,6 +1,7 @@
 """Promote, hold or revert: the rules, in their order. Pure: plan and statistics in, Verdict out.
 
-1. A gate failed: hold, whatever the metrics say; their evidence is shown.
+1. A gate failed: hold, whatever the metrics say; their evidence is shown, and not remembered: once
+   the arms compare again it is judged by what there is then.
 2. Harm is proven, now or at an earlier look: revert. All metrics together have one chance of error
    (weighted Bonferroni on e-values; a share of it watches their average).
 3. Every goal and guardrail is, now, proven no worse than its margin, long enough has passed, and no
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mvtrace.quality import families, gates, results
+from mvtrace.quality.evidence import settled_harm
 from mvtrace.quality.outlook import forecast_of
 from mvtrace.quality.plan import Plan
 from mvtrace.quality.results import Levels, Look, Memory, MetricResult
@@ -44,15 +46,18 @@ def decide(plan: Plan, found: Sufficient, *, before: Verdict | None = None) -> V
     if before is not None:
         _check_same(plan, found, before)
     past = Past(peaks={}) if before is None else before.past
-    due = plan.horizon is not None and found.requests >= plan.horizon.requests
-    look = Look(at=found.arms.until, is_final=due and past.final_at is None)
     checked = gates.evaluate(plan, found, peaks=past.peaks)
+    is_sound = all(one.state != gates.FAIL for one in checked)
+    due = is_sound and found.reaches(plan.horizon)
+    look = Look(at=found.arms.until, is_final=due and past.final_at is None, is_sound=is_sound)
     seen = _results(plan, found, look, before)
-    log_e_global, level_global = _together(plan, seen)
-    peak_global = max(past.peak_global, log_e_global)
+    log_e_global, settled_global = _together(plan, found, seen)
+    level_global = _level_global(plan)
+    peak_global = max(past.peak_global, settled_global if is_sound else 0.0)
+    told_global = max(peak_global, log_e_global)
     ruling = _rule(
         plan, checked, seen, found,
-        is_alarm=level_global is not None and peak_global >= level_global,
+        is_alarm=level_global is not None and told_global >= level_global,
     )  # fmt: skip
     outlook = forecast_of(plan, found, seen)
     ruling = _underpowered(plan, ruling, found.arms.hours, outlook.promote_if_equal_hours)
@@ -123,18 +128,27 @@ def _results(
     )  # fmt: skip
 
 
-def _together(plan: Plan, seen: tuple[MetricResult, ...]) -> tuple[float, float | None]:
-    """Return ln of the average e-value of all required metrics, and the level of the alarm."""
+def _together(plan: Plan, found: Sufficient, seen: tuple[MetricResult, ...]) -> tuple[float, float]:
+    """Return ln of the average e-value of all required metrics: now, and of what is settled."""
+    if not _global_share(plan):
+        return 0.0, 0.0
+    now: list[float] = []
+    settled: list[float] = []
+    for metric, sums, one in zip(plan.metrics, found.metrics, seen, strict=True):
+        if metric.is_required:
+            # What has no evidence yet has seen nothing: an e-value of 1.
+            now.append(0.0 if one.log_e_harm is None else one.log_e_harm)
+            settled.append(settled_harm(metric, sums) if metric.kind == "event" else now[-1])
+    weights = [metric.weight for metric in plan.required]
+    both = [min(families.average(log_e, weights), _LARGEST) for log_e in (now, settled)]
+    return both[0], both[1]
+
+
+def _level_global(plan: Plan) -> float | None:
+    """Return the evidence that the alarm of all metrics together has to reach."""
     share = _global_share(plan)
-    if not share:
-        return 0.0, None
-    weights = {metric.name: metric.weight for metric in plan.required}
-    judged = [one for one in seen if one.name in weights]
-    # What has no evidence yet has seen nothing: an e-value of 1.
-    log_e = [0.0 if one.log_e_harm is None else one.log_e_harm for one in judged]
-    found = families.average(log_e, [weights[one.name] for one in judged])
     final = 0.0 if plan.horizon is None else plan.horizon.final
-    return min(found, _LARGEST), -math.log(plan.alpha_revert * (1 - final) * share)
+    return -math.log(plan.alpha_revert * (1 - final) * share) if share else None
 
 
 def _global_share(plan: Plan) -> float:
@@ -168,7 +182,7 @@ def _rule(
         return _allowed(plan, checked, required, small, found.hours)
     if small and plan.policy.small_regression == REVERT:
         return _Ruling(REVERT, "small_regression", small)
-    empty = by_status(results.TOO_FEW, results.NO_DATA)
+    empty = by_status(results.TOO_FEW, results.NO_DATA, results.OUT_OF_RANGE)
     return _undecided(plan, required, good, empty, found.arms.hours)
 
 

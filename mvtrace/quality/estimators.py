@@ -113,31 +113,27 @@ class Estimate:
     """The larger of both; 0 where all values are one, and nothing can be judged."""
 
 
-def within(buckets: Buckets, low: float, high: float) -> Buckets:
-    """Return means as they could be, if each value lay between *low* and *high*.
+def beyond(buckets: Buckets, low: float, high: float) -> NDArray[np.bool_]:
+    """Return which buckets have sums that no values between *low* and *high* have.
 
-    What is stored may be anything: one score of a million would outweigh all others. Only sums are
-    here, so a bucket whose sums no values of the range have gets the nearest that some have: at
-    most all of its requests at one end. What values of the range came to is not changed, nor a
-    ratio, whose values are no request's.
+    What is stored may be anything: one score of a million would outweigh all others. Nobody can
+    tell from sums what they would be without it, and to cut them would take more from the arm with
+    more requests in a bucket. Of a ratio each value lies between *low* and *high* times its base.
     """
-    requests = buckets.requests
-    if not np.array_equal(buckets.base, requests):
-        return buckets
-    total = np.clip(buckets.total, requests * low, requests * high)
-    most = (low + high) * total - requests * low * high
     largest = max(abs(low), abs(high))
-    is_off = np.abs(total - buckets.total) > RANGE_ROUNDING * requests * largest
-    is_off |= buckets.squares > most + RANGE_ROUNDING * requests * largest**2
-    if not is_off.any():
-        return buckets
-    least = _over(total**2, requests)
-    squares = np.clip(buckets.squares, least, np.maximum(least, most))
-    return Buckets.of_values(
-        requests,
-        np.where(is_off, total, buckets.total),
-        np.where(is_off, squares, buckets.squares),
-    )
+    rounding = RANGE_ROUNDING * largest * buckets.base
+    is_within = buckets.total >= low * buckets.base - rounding
+    is_within &= buckets.total <= high * buckets.base + rounding
+    # The sum of (value - low · base) · (high · base - value), of which none is below 0.
+    most = (low + high) * buckets.cross - low * high * buckets.base_squares
+    is_within &= buckets.squares <= most + RANGE_ROUNDING * largest**2 * buckets.base_squares
+    return np.asarray(~is_within)
+
+
+def beyond_events(buckets: Buckets) -> NDArray[np.bool_]:
+    """Return which buckets have sums that no values have each of which is 0 or 1."""
+    is_binary = np.abs(buckets.squares - buckets.total) <= RANGE_ROUNDING * buckets.requests
+    return np.asarray(~is_binary | beyond(buckets, 0.0, 1.0))
 
 
 def contribution(baseline: Buckets, canary: Buckets) -> Contribution:

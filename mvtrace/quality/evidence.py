@@ -15,7 +15,8 @@ import numpy as np
 
 from mvtrace.quality import events, final_look, forecast, mixture
 from mvtrace.quality.estimators import Estimate, estimate, variance_of_rate_at, variance_unseen
-from mvtrace.quality.plan import Metric, Plan
+from mvtrace.quality.plan import FIRST, Metric, Plan
+from mvtrace.quality.sources import made_of
 from mvtrace.quality.sufficient import MetricSums, known
 
 
@@ -26,21 +27,46 @@ class Seen:
     values: Mapping[str, Any]
     log_e_harm: float | None = None
     log_e_noninferior: float | None = None
+    settled: tuple[float, float] | None = None
+    """Both, of what no more is awaited of; None: as they are."""
     final: tuple[float, float] | None = None
     needed: Callable[[tuple[float, float]], forecast.Needed] | None = None
     warnings: tuple[str, ...] = ()
 
 
 def seen_of(plan: Plan, metric: Metric, sums: MetricSums) -> Seen:
-    """Return what *sums* say of *metric*."""
-    if metric.kind == "event":
-        return _of_events(plan, metric, sums)
-    return _of_means(plan, metric, sums)
+    """Return what *sums* say of *metric*: no evidence where some of them cannot be its values'."""
+    seen = (_of_events if metric.kind == "event" else _of_means)(plan, metric, sums)
+    if sums.beyond:
+        return Seen(seen.values, warnings=(beyond_words(plan, metric, sums),))
+    return seen
+
+
+def beyond_words(plan: Plan, metric: Metric, sums: MetricSums) -> str:
+    """Return why nothing is judged by *metric*, and what to do about it."""
+    what = "values other than 0 and 1"
+    if metric.kind != "event" and metric.limits is not None:
+        low, high = metric.limits
+        what = f"values beyond its range {low:g} to {high:g}"
+    source = plan.source_of(metric).removesuffix(FIRST)
+    advice = "a plan with the range that they have judges them"
+    if metric.kind != "score" and made_of(source) is None:
+        advice = f"a plan with the source '{source}>0.5' counts each value by itself"
+    return f"{what} in {sums.beyond} of {sums.buckets} buckets; {advice}"
+
+
+def settled_harm(metric: Metric, sums: MetricSums) -> float:
+    """Return ln E for harm by the events of hours of which no more is awaited.
+
+    While one arm's records are late the others' events look like harm; of means both arms have to
+    be there.
+    """
+    return events.log_e_more(sums.settled, scale=metric.scale)
 
 
 def gate_evidence(plan: Plan, metric: Metric, sums: MetricSums) -> float | None:
     """Return ln E, two-sided, against a gate's metric being equal in both arms; None: not known."""
-    found = _estimate(plan, sums)
+    found = None if sums.beyond else _estimate(plan, sums)
     if found is None:
         return None
     return float(mixture.log_e_two_sided(found.difference, found.variance, metric.scale))
@@ -141,6 +167,10 @@ def _of_events(plan: Plan, metric: Metric, sums: MetricSums) -> Seen:
         values,
         log_e_harm=events.log_e_more(sums.events, scale=scale),
         log_e_noninferior=events.log_e_fewer(sums.events, scale=scale, ratio=metric.margin),
-        final=final_look.p_of_events(sums.events, metric.margin),
+        settled=(
+            settled_harm(metric, sums),
+            events.log_e_fewer(sums.settled, scale=scale, ratio=metric.margin),
+        ),
+        final=final_look.p_of_events(sums.settled, metric.margin),
         needed=needed,
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from mvtrace.quality.cells import Delivery
-from mvtrace.quality.evidence import gate_evidence
+from mvtrace.quality.evidence import beyond_words, gate_evidence
 from mvtrace.quality.mixture import log_e_two_sided
 from mvtrace.quality.plan import GATE_SCALE, Plan
 from mvtrace.quality.sample_ratio import log_e_ratio
@@ -80,6 +80,9 @@ def warnings_of(found: Sufficient) -> tuple[str, ...]:
 def _sample_ratio(plan: Plan, found: Sufficient, peaks: Mapping[str, float]) -> Gate:
     units = found.gates.units
     total = sum(one.baseline + one.canary for one in units)
+    if found.gates.services:
+        said = f"each of {found.gates.services} services counted units and first events for itself"
+        return Gate(name="sample_ratio", state=UNKNOWN, said=f"{said}: name a service")
     if not total and plan.is_sticky and found.canary >= plan.minimum_requests:
         # Without them each request would count as if it were independent of its user's others.
         said = f"the plan assigns by {plan.unit}, and no request says which {plan.unit} it is of"
@@ -111,7 +114,9 @@ def _completeness(plan: Plan, found: Sufficient, peaks: Mapping[str, float]) -> 
     said = f"{shares[0]:.2%} of the baseline's records came and {shares[1]:.2%} of the canary's"
     if min(shares) < least:
         return Gate(name="completeness", state=FAIL, said=f"{said}; at least {least:.2%} have to")
-    return _tested(plan, "completeness", _unequal(below, above), peaks, said, is_exact=False)
+    stays = _unequal(*(replace(one, received=one.received + one.awaited) for one in (below, above)))
+    log_e = _unequal(below, above)
+    return _tested(plan, "completeness", log_e, peaks, said, is_exact=False, stays=stays)
 
 
 def _unequal(below: Delivery, above: Delivery) -> float:
@@ -139,6 +144,7 @@ def _concurrency(least: float, found: Sufficient) -> Gate:
 def _mixed(most: float, found: Sufficient) -> Gate:
     share = found.gates.mixed / found.requests if found.requests else 0.0
     said = f"{found.gates.mixed} requests ({share:.2%}) were served by more than one version"
+    said = f"{said}, or the other arm's"
     state = FAIL if share > most else PASS
     return Gate(name="mixed", state=state, said=f"{said}; at most {most:.2%} may be")
 
@@ -171,6 +177,8 @@ def _equalities(plan: Plan, found: Sufficient, peaks: Mapping[str, float]) -> li
         log_e = gate_evidence(plan, metric, sums)
         if log_e is None:
             said = "it has too little data yet"
+            if sums.beyond:
+                said = beyond_words(plan, metric, sums)
             gates.append(Gate(name=metric.name, state=UNKNOWN, said=said, is_exact=False))
             continue
         counts = f"{sums.baseline} requests of the baseline, {sums.canary} of the canary"

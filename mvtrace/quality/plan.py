@@ -172,7 +172,8 @@ class Horizon:
     """A last look, declared before data: alpha is divided between all looks before it and it."""
 
     requests: int
-    """Both arms together; the first look at or after so many is the last one."""
+    """Both arms together, in hours that compare and of which no more is awaited; the first look at
+    or after so many at which no gate fails is the last one."""
     final: float = 0.8
     """The share of alpha that the last look has."""
 

@@ -24,6 +24,8 @@ SMALL_REGRESSION: Final = "small_regression"
 UNDECIDED: Final = "undecided"
 TOO_FEW: Final = "too_few"
 NO_DATA: Final = "no_data"
+OUT_OF_RANGE: Final = "out_of_range"
+"""Some of its values cannot be: nothing is judged by it, and nothing promoted without it."""
 SHOWN: Final = "shown"
 """A metric of role info or gate: never harm, never needed."""
 _LARGEST: Final = 1e300
@@ -91,9 +93,14 @@ def evaluate(
 ) -> MetricResult:
     """Return what is known of *metric* now."""
     seen = seen_of(plan, metric, sums)
-    kept = _remembered(memory, seen, levels, look) if metric.is_required else memory
-    status = _status(metric, sums, seen, levels, kept)
-    if metric.is_required and status == HARM and not kept.reverted:
+    kept = told = memory
+    if metric.is_required and seen.log_e_harm is not None and seen.log_e_noninferior is not None:
+        now = (seen.log_e_harm, seen.log_e_noninferior)
+        if look.is_sound:
+            kept = _remembered(memory, seen.settled or now, seen.final, levels, look)
+        told = _remembered(kept, now, None, levels, look)
+    status = _status(metric, sums, seen, levels, told)
+    if look.is_sound and status == HARM and kept.harm_at is not None:
         kept = _with(kept, reverted=True)
     judged = metric.is_required and seen.log_e_harm is not None
     counted = sums.baseline + sums.canary
@@ -114,7 +121,7 @@ def evaluate(
         log_e_noninferior=_finite(seen.log_e_noninferior),
         level_harm=levels.harm if metric.is_required else None,
         level_noninferior=levels.noninferior if metric.is_required else None,
-        p_harm=mixture.always_valid_p(kept.peak_harm),
+        p_harm=mixture.always_valid_p(told.peak_harm),
         dropped=left_out / (left_out + counted) if left_out else 0.0,
         more_requests=seen.needed((levels.harm, levels.noninferior))
         if judged and seen.needed
@@ -130,22 +137,28 @@ class Look:
 
     at: int
     is_final: bool = False
+    is_sound: bool = True
+    """Whether no gate fails: what is seen of arms that do not compare is not remembered."""
 
 
-def _remembered(memory: Memory, seen: Seen, levels: Levels, look: Look) -> Memory:
-    """Return *memory* with this look in it."""
-    if seen.log_e_harm is None or seen.log_e_noninferior is None:
-        return memory
+def _remembered(
+    memory: Memory,
+    log_e: tuple[float, float],
+    final: tuple[float, float] | None,
+    levels: Levels,
+    look: Look,
+) -> Memory:
+    """Return *memory* with this look in it: *log_e* of harm and of non-inferiority."""
     final_harm, final_noninferior = memory.final_harm, memory.final_noninferior
-    if look.is_final and seen.final is not None:
-        final_harm = _passes(seen.final[0], levels.final_harm)
-        final_noninferior = _passes(seen.final[1], levels.final_noninferior)
-    peak = max(memory.peak_harm, _capped(seen.log_e_harm))
+    if look.is_final and final is not None:
+        final_harm = _passes(final[0], levels.final_harm)
+        final_noninferior = _passes(final[1], levels.final_noninferior)
+    peak = max(memory.peak_harm, _capped(log_e[0]))
     crossed = peak >= levels.harm or final_harm
     return _with(
         memory,
         peak_harm=peak,
-        peak_noninferior=max(memory.peak_noninferior, _capped(seen.log_e_noninferior)),
+        peak_noninferior=max(memory.peak_noninferior, _capped(log_e[1])),
         harm_at=look.at if crossed and memory.harm_at is None else memory.harm_at,
         final_harm=final_harm,
         final_noninferior=final_noninferior,
@@ -164,7 +177,7 @@ def _status(metric: Metric, sums: MetricSums, seen: Seen, levels: Levels, memory
     if not metric.is_required:
         return SHOWN
     if seen.log_e_harm is None or seen.log_e_noninferior is None:
-        return TOO_FEW
+        return OUT_OF_RANGE if sums.beyond else TOO_FEW
     is_harm = memory.harm_at is not None
     within = seen.log_e_noninferior >= levels.noninferior or memory.final_noninferior
     if is_harm:

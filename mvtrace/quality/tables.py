@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mvtrace.quality.cells import Cell, Columns, Stratum
-from mvtrace.quality.estimators import Buckets, Contribution, contribution, within
+from mvtrace.quality.estimators import Buckets, Contribution, contribution
 from mvtrace.quality.events import EventCount
 
 _SUMS = [one.name for one in fields(Cell)]
@@ -61,10 +61,22 @@ class Table:
         served = {one.hour for one, (below, _) in self._requests.items() if below}
         return sum(above for one, (_, above) in self._requests.items() if one.hour in served)
 
-    def contribution_of(
-        self, strata: Collection[Stratum], limits: tuple[float, float] | None = None
-    ) -> Contribution:
-        """Return what *strata* add together; no bucket counts for more than *limits* allow."""
+    def beyond_in(
+        self, strata: Collection[Stratum], is_beyond: Callable[[Buckets], NDArray[np.bool_]]
+    ) -> tuple[int, int]:
+        """Return how many buckets in *strata* are *is_beyond*; and of how many, if any is."""
+        chosen = set(strata)
+        kept = np.array([one in chosen for one in self._strata], dtype=bool)
+        counted = found = 0
+        for sums, rows in zip(self._sums, self._rows, strict=True):
+            counts = kept[rows] & (sums[_REQUESTS] > 0)
+            buckets = Buckets(*(sums if counts.all() else sums[:, counts]))
+            counted += buckets.requests.size
+            found += int(np.count_nonzero(is_beyond(buckets)))
+        return (found, counted) if found else (0, 0)
+
+    def contribution_of(self, strata: Collection[Stratum]) -> Contribution:
+        """Return what *strata* add together."""
         shape = (len(self._strata), len(self._buckets))
         chosen = set(strata)
         kept = np.array([one in chosen for one in self._strata])
@@ -75,21 +87,16 @@ class Table:
             for row, values in zip(dense, sums, strict=True):  # far faster than all at once
                 row[places] = values
             table = dense.reshape(-1, *shape)
-            buckets = Buckets(*(table if kept.all() else table[:, kept]))
-            arms.append(buckets if limits is None else within(buckets, *limits))
+            arms.append(Buckets(*(table if kept.all() else table[:, kept])))
         found = contribution(*arms)
         return Contribution(*(getattr(found, one.name).sum(axis=0) for one in fields(found)))
 
     def events_in(
         self, strata: Sequence[Stratum], shares: Mapping[Stratum, float]
     ) -> tuple[EventCount, ...]:
-        """Return the events of *strata*, by planned share; of a request one at most."""
+        """Return the events of *strata*, by planned share."""
         totals = [
-            np.bincount(
-                rows,
-                weights=np.clip(sums[_TOTAL], 0.0, sums[_REQUESTS]),
-                minlength=len(self._strata),
-            )
+            np.bincount(rows, weights=sums[_TOTAL], minlength=len(self._strata))
             for rows, sums in zip(self._rows, self._sums, strict=True)
         ]
         row_of = {stratum: row for row, stratum in enumerate(self._strata)}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mvtrace.quality.gates import Gate
-from mvtrace.quality.results import MetricResult
+from mvtrace.quality.results import OUT_OF_RANGE, MetricResult
 
 _MOST: Final = 3
 _SENTENCES: Final = {
@@ -57,6 +57,8 @@ def _names(metrics: Sequence[str]) -> str:
 
 
 def _figures(result: MetricResult) -> str:
+    if result.status == OUT_OF_RANGE:
+        return f"{result.name}: {'; '.join(result.warnings)}."
     if result.difference is None:
         return f"{result.name} has {result.canary_requests} requests of the canary that count."
     what = "ratio of rates" if result.kind == "event" else "difference"

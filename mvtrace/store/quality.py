@@ -38,7 +38,13 @@ from mvtrace.store.quality_rows import (
     Side,
     by_code,
 )
-from mvtrace.store.quality_strata import check_strata, check_units, phase_label, shares_of
+from mvtrace.store.quality_strata import (
+    check_strata,
+    check_units,
+    phase_label,
+    services_apart,
+    shares_of,
+)
 from mvtrace.store.store import Store
 
 __all__ = ["Asked", "Side", "StoredRollUp", "phase_label", "read_rollup"]
@@ -54,12 +60,15 @@ class StoredRollUp:
     cells: Mapping[tuple[str, str], Columns] = field(default_factory=dict)
     """By metric and arm."""
     shares: Mapping[Stratum, float] = field(default_factory=dict)
-    """The planned share of what was asked for as canary. A stratum in which an arm plays the other
-    arm's part has none: the next rollout's baseline is no canary of this one."""
+    """The planned share of what was asked for as canary; NaN: that of another draw."""
     units: Mapping[tuple[str, Stratum], int] = field(default_factory=dict)
     deliveries: Mapping[str, Delivery] = field(default_factory=dict)
     scorers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    services: frozenset[str] = frozenset()
+    """Those of one draw, where they are several: each of them counts units and what is first of
+    them for itself, so neither is among what is read."""
     mixed: int = 0
+    """Requests that more than one version served, or one under the other's arm."""
 
     def columns(self) -> Mapping[tuple[str, str], Columns]:
         """Return the cells by metric and arm."""
@@ -103,13 +112,19 @@ def read_rollup(
             check_units(columns)
     units = {arm: columns.pop((UNIT, arm)) for metric, arm in list(columns) if metric == UNIT}
     columns = {key: one for key, one in columns.items() if key[0] != MIXED}
+    services = services_apart(met)
+    if services:
+        units = {}
+        columns = {key: one for key, one in columns.items() if not key[0].endswith(FIRST)}
+    shares, belied = shares_of(met)
     return StoredRollUp(
         cells=columns,
-        shares=shares_of(met),
+        shares=shares,
         units=_units(units),
         deliveries=deliveries(store, asked, _served(met)),
         scorers=_scorers(met),
-        mixed=sum(one.requests for one in met if one.metric == MIXED),
+        services=services,
+        mixed=belied + sum(one.requests for one in met if one.metric == MIXED),
     )
 
 

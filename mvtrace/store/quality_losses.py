@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from mvtrace.explain.gaps import Gap
 from mvtrace.quality.cells import Delivery
+from mvtrace.quality.sufficient import SETTLED_S
 from mvtrace.store.filters import GapFilter
 from mvtrace.store.gaps import Gaps
 from mvtrace.store.quality_rows import HOUR_S, Asked, key_of, sides_of
@@ -46,14 +47,19 @@ def deliveries(store: Store, asked: Asked, served: tuple[int, int]) -> dict[str,
     missing = _missing(statements, asked, served)
     sides = (asked.baseline, asked.canary)
     return {
-        side: Delivery(expected=came + round(lost), received=came)
-        for side, came, lost in zip(sides, served, missing, strict=True)
+        side: Delivery(expected=came + round(lost), received=came, awaited=round(new))
+        for side, came, (lost, new) in zip(sides, served, missing, strict=True)
         if came
     }
 
 
-def _missing(statements: Statements, asked: Asked, served: tuple[int, int]) -> tuple[float, float]:
-    """Return how many of each side's records are missing, as far as can be told."""
+def _missing(
+    statements: Statements, asked: Asked, served: tuple[int, int]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return how many of each side's records are missing, as far as can be told.
+
+    With each how many of them were found to be missing a moment ago.
+    """
     first, last = asked.hours
     time = (first * HOUR_S * 1000, (last + 1) * HOUR_S * 1000 - 1)
     gaps = Gaps(statements).listed(
@@ -63,17 +69,20 @@ def _missing(statements: Statements, asked: Asked, served: tuple[int, int]) -> t
         )
     )  # fmt: skip
     if not gaps:
-        return 0.0, 0.0
+        return (0.0, 0.0), (0.0, 0.0)
     if len(gaps) > MAX_GAPS:  # to leave out the rest would call less missing than is
         raise TooManyStrataError(f"more than {MAX_GAPS} gaps of producers lie in its time")
     known = _neighbours(statements, asked, _around(gaps, time))
     total = _served(statements, asked)
-    lost = [0.0, 0.0]
+    lost, new = [0.0, 0.0], [0.0, 0.0]
     for gap in gaps:
+        is_new = gap.detected_at > (asked.until - SETTLED_S) * 1000
         baseline, canary, any_side = known.get(gap.producer_id.replace("-", ""), (*served, total))
         for side, theirs in enumerate((baseline, canary)):
-            lost[side] += gap.missing * theirs / max(any_side, 1)
-    return lost[0], lost[1]
+            part = gap.missing * theirs / max(any_side, 1)
+            lost[side] += part
+            new[side] += part * is_new
+    return (lost[0], new[0]), (lost[1], new[1])
 
 
 def _around(gaps: Sequence[Gap], time: tuple[int, int]) -> list[_Around]:

@@ -94,9 +94,12 @@ class Met(NamedTuple):
     """0: what was asked for as baseline; 1: as canary."""
     rollout: str
     phase: str
-    arms: frozenset[str]
     scorers: frozenset[str]
+    places: frozenset[tuple[str, str]]
+    """Environments and services, of what is counted once a unit."""
     hours: NDArray[np.int64]
+    arms: NDArray[np.int64]
+    """Of requests, beside each hour: 0 they were drawn as stable, 1 as canary, 2 as neither."""
     sums: NDArray[np.float64]
     """Two rows: requests, and the sum of their values."""
 
@@ -260,17 +263,17 @@ def _scorers(asked: Asked) -> dict[str, list[str]]:
 
 
 def _met(row: Sequence[Any]) -> Met:
-    name, side, drawn, share, arms, scorers, hours, *sums = row
-    sets = (frozenset(map(str, arms)), frozenset(map(str, scorers)))
-    numbers = np.array([np.asarray(one, dtype=np.float64) for one in sums])
+    name, side, drawn, share, scorers, places, hours, arms, *sums = row
     return Met(
         str(name),
         int(side),
         str(drawn),
         str(share),
-        *sets,
+        frozenset(map(str, scorers)),
+        frozenset((str(one).split(SEPARATOR)[0], str(one).split(SEPARATOR)[-1]) for one in places),
         np.asarray(hours, dtype=np.int64),
-        numbers,
+        np.asarray(arms, dtype=np.int64),
+        np.array([np.asarray(one, dtype=np.float64) for one in sums]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,12 +60,13 @@ def collecting(store: Store, folder: Path) -> Iterator[tuple[TestClient, Quality
     desk = SimpleNamespace(
         comparisons=comparisons, inbox=inbox, project_of=lambda _request: "default"
     )
-    with TestClient(Starlette(routes=list(compare_api.routes(desk)))) as client:
-        yield client, quality
-    comparisons.close()
-    looker.close()
-    quality.stop()
-    inbox.close()
+    with ExitStack() as opened:
+        for part in (inbox.close, quality.stop, looker.close, comparisons.close):
+            opened.callback(part)
+        yield (
+            opened.enter_context(TestClient(Starlette(routes=[*compare_api.routes(desk)]))),
+            quality,
+        )
 
 
 def test_a_roll_up_that_is_behind_decides_nothing(

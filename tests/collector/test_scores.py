@@ -26,6 +26,7 @@ from mvtrace.store.asking import ask_of
 from mvtrace.store.reader import Reader
 from mvtrace.wire import event_of as request_event
 from mvtrace_collector.inbox import Inbox
+from mvtrace_collector.loader import Loader
 from mvtrace_collector.segments import Sender
 from mvtrace_collector.statements import statement
 
@@ -272,6 +273,43 @@ def hours_of_what_came_in(store: Store, project: str, since_ms: int) -> list[int
     asked |= {"others_ms": since_ms, "slack_ms": 0, "first": "0" * 32, "last": "f" * 32}
     rows = store.query(statement("quality_received", store.database), asked).rows
     return [hour for _, hour in rows]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_scores_of_no_request_make_no_hour_anew(
+    store: Store, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    """
+    Only hours of requests that there are are rolled up for the sake of scores, whoever names others
+    from a page; a request that comes later brings its own hour.
+    """
+    named = record(LATER).request_id
+    scores = [score(request_id=named)] + [
+        score(request_id=format_uuid7(NOW_MS - hour * HOUR_MS, 7)) for hour in range(50)
+    ]
+    parts = [[(one, BROWSER) for one in scores], [(of_trace(LATER), PRODUCER)]]
+    inbox = Inbox(tmp_path)
+    loader = Loader(store, inbox)
+    told: list[tuple[str, str, int]] = []
+    loader.on_scored = lambda hours: told.extend(("scored", *one) for one in hours)
+    loader.on_stored = lambda numbers, _: told.extend(
+        ("stored", one[0], one[-1] // HOUR_MS) for one in numbers
+    )
+    for part in order:
+        for number, (event, sender) in enumerate(parts[part]):
+            body = export_of([event])
+            inbox.submit("default", "logs", body, f"{part} {number}", sender=sender).result()
+        while inbox.lag().stored_seq < inbox.lag().accepted_seq:
+            loader.load_next()
+    loader.close()
+    inbox.close()
+
+    later = NOW_MS // HOUR_MS + 2
+    assert len(stored(store)) == 51
+    stored_first = [("stored", "default", later)]
+    assert told == (
+        stored_first if order == (0, 1) else [*stored_first, ("scored", "default", later)]
+    )
 
 
 def test_evaluations_of_a_trace_are_its_first_requests_in_any_order(

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hour = int(time.time()) // 3600 - 27
     rates = {"thumbs": (0.9, 0.9), "error": (0.04, 0.04)}
     equal = rolled_up(rates, requests=500, hours=27, share=0.5)
+    each = {  # what a registered plan asks for: of votes of 0 and 1 the same sums
+        key._replace(metric="thumbs>0.5"): cell
+        for key, cell in equal.cells.items()
+        if key.metric == "thumbs"
+    }
+    equal = replace(equal, cells={**equal.cells, **each})
     worse = rolled_up({"thumbs": (0.9, 0.6)}, requests=100, hours=27, share=0.2, seed=2)
     judged = rolled_up({"tone": (0.9, 0.9)}, requests=50, hours=27, seed=3)
     with new_store(f"chdb://{folder / 'store'}") as store:
@@ -147,6 +154,7 @@ def test_a_plan_is_written_checked_registered_and_named(
     told = json.loads(capsys.readouterr().out)
     assert (made, again, checked, registered, looked) == (0, 2, 0, 0, 0)
     assert told["plan"]["name"] == "bot"
+    assert told["plan"]["metrics"][0]["source"] == "thumbs>0.5"
     assert told["is_kept"] is False
     assert ended("plan", "list", "--json") == 0
     plans = json.loads(capsys.readouterr().out)["plans"]

@@ -91,8 +91,8 @@ def test_copies_in_the_inbox_have_a_greatest_age(tmp_path: Path) -> None:
         sent_at = time.monotonic()
         request_id = wire.new_id()
         wire.record(request_id, "anna")
-        settled(one)
         at_first = list(inbox.glob("segment-*.pb"))
+        settled(one)
         is_gone = until(lambda: not list(inbox.glob("segment-*.pb")))
         took_s = time.monotonic() - sent_at
         assert codes(one, request_id)

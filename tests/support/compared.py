@@ -152,6 +152,7 @@ def store_rows(
     project: str = "default",
     scorers: Mapping[str, str] | None = None,
     versions: Mapping[str, str] | None = None,
+    service: str = "support",
 ) -> None:
     """Put *roll_up* into the table of the roll-up, its first hour moved to *first_hour*."""
     names = versions or {"stable": BASELINE, "canary": CANARY}
@@ -164,7 +165,7 @@ def store_rows(
             said.append(("request", "", Cell.of_sums(cell.requests, cell.requests, cell.requests)))
         share = roll_up.shares.get(key.stratum)
         for metric, scorer, sums in said:
-            place = (project, "production", "support", names[key.arm], metric, "r1", key.arm)
+            place = (project, "production", service, names[key.arm], metric, "r1", key.arm)
             when = (
                 datetime.fromtimestamp((key.stratum.hour + moved) * 3600, UTC),
                 "" if share is None else str(share),
@@ -174,7 +175,7 @@ def store_rows(
             rows.append({**named, **asdict(sums), "bucket": key.bucket})
     for (arm, stratum), number in roll_up.units.items():
         share = roll_up.shares.get(stratum)
-        place = (project, "production", "support", names[arm], ">unit", "r1", arm)
+        place = (project, "production", service, names[arm], ">unit", "r1", arm)
         hour = datetime.fromtimestamp((stratum.hour + moved) * 3600, UTC)
         when = (hour, "" if share is None else str(share), "")
         named = dict(zip(KEY, (*place, *when), strict=True))

@@ -150,22 +150,22 @@ def test_of_arms_their_versions_are_told(store: Store) -> None:
 def test_a_version_counts_as_the_one_it_settled_on(store: Store) -> None:
     """
     What an observed version was while its process warmed up is that version; what both sides may
-    have been is neither, and what was declared is what it says.
+    have been is neither, what was declared is what it says, and what served elsewhere or at another
+    time is another system. However many have the same parts and never served, they hide none.
     """
-    ours = {
-        name: f"{number}" * 64 for number, name in enumerate(("a", "b", "warm", "both", "said"), 1)
-    }
     parts = {
         "a": ["model", "prompt", "tools"], "b": ["model", "prompt'"], "warm": ["model", "tools"],
-        "both": ["model"], "said": ["prompt", "tools"],
+        "both": ["model"], "said": ["prompt", "tools"], "far": ["tools"], "before": ["prompt"],
     }  # fmt: skip
+    ours = {name: f"{number}" * 64 for number, name in enumerate(parts, 1)}
+    minted = {f"{number:064x}": parts["warm"] for number in range(300)}
     at, place = datetime.fromtimestamp(STARTED * HOUR, UTC), ("shop", "prod")
     with store.session() as session:
         columns = "project version name manifest component_kinds component_names "
         columns += "component_digests received_at"
         session.insert("composites", columns.split(), [
-            ["settled", ours[name], "bot", "{}", ["custom"] * len(those), [one.strip("'") for one in those], those, at]
-            for name, those in parts.items()
+            ["settled", version, "bot", "{}", ["custom"] * len(those), [one.strip("'") for one in those], those, at]
+            for version, those in {**minted, **{ours[name]: those for name, those in parts.items()}}.items()
         ])  # fmt: skip
         ids = {name: at_ms(number) for number, name in enumerate(ours)}
         columns = "project request_id revision record service environment composite_version "
@@ -180,6 +180,11 @@ def test_a_version_counts_as_the_one_it_settled_on(store: Store) -> None:
     for stable, canary in (("a", "b"), ("warm", "both"), ("said", "said")):
         versions = {"stable": ours[stable], "canary": ours[canary]}
         store_rows(store, rows, first_hour=STARTED, project="settled", versions=versions)
+    for name, hour, service in (("far", STARTED, "other"), ("before", STARTED - 1, "support")):
+        versions = dict.fromkeys(("stable", "canary"), ours[name])
+        store_rows(
+            store, rows, first_hour=hour, project="settled", versions=versions, service=service
+        )
     span = Span(STARTED * HOUR, (STARTED + 1) * HOUR)
 
     found = StoreSource(store, "settled").rolled_up(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import orjson
@@ -9,7 +10,12 @@ import pytest
 from compared import BASELINE, CANARY, Memory
 from rollups import STARTED, plan_of, rolled_up
 
-from mvtrace.comparing.errors import NothingServedError, OneVersionError, UnreadableLookError
+from mvtrace.comparing.errors import (
+    ClockBehindError,
+    NothingServedError,
+    OneVersionError,
+    UnreadableLookError,
+)
 from mvtrace.comparing.events import _BESIDE, read_body, recomputed
 from mvtrace.comparing.looking import Asked, Look, take
 from mvtrace.digest import canonical_bytes, digest_of
@@ -292,3 +298,46 @@ def test_another_window_is_another_comparison() -> None:
     assert [len(one.last) for one in later] == [0, 1]
     assert later[1].verdict.sufficient.arms.started_at == since
     assert later[1].to_dict()["since"] == since
+
+
+def test_a_slow_clock_forgets_no_look() -> None:
+    """
+    Who asks by a clock that is a little behind goes on from the newest look, at its time; a clock that
+    is far behind is refused.
+    """
+    place = source(0.7)
+    behind = round(time.time()) + 120
+    newest = replace(asked(), until=behind)
+    first = take(place, newest, PLAN, keep=place.keep)
+    place.roll_up = source().roll_up
+
+    live = take(place, asked(None), PLAN, keep=place.keep)
+    place.roll_up = source(0.7).roll_up
+    ahead = replace(newest, until=behind + 3600)
+    take(place, ahead, PLAN, keep=place.keep)
+
+    assert live.last == (first.verdict,)
+    assert (live.verdict.decision, live.verdict.sufficient.arms.until) == ("revert", behind)
+    with pytest.raises(ClockBehindError) as refused:
+        take(place, asked(None), PLAN, keep=place.keep)
+    assert refused.value.exit_code == 3
+    assert "is behind that of the look before" in refused.value.message
+    assert len(place.bodies) == 3
+
+
+def test_a_request_by_hand_does_not_begin_a_comparison() -> None:
+    """
+    A comparison begins in the first hour in which both arms were served under a planned share.
+    """
+    place = source()
+    place.roll_up = replace(
+        place.roll_up,
+        shares={
+            one: share for one, share in place.roll_up.shares.items() if one.hour > STARTED + 3
+        },
+    )
+
+    first, second = looks(place, 2, 30)
+
+    begun = [one.verdict.sufficient.arms.started_at for one in (first, second)]
+    assert begun == [(STARTED + 2) * HOUR, (STARTED + 4) * HOUR]

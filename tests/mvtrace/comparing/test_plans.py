@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import jsonschema
@@ -16,14 +17,16 @@ from mvtrace.comparing.defaults import Facts, default_plan, is_score
 from mvtrace.comparing.errors import NothingToDecideError
 from mvtrace.comparing.events import Subject, entry_of_plan, plan_of_entry
 from mvtrace.comparing.looking import Wish, made_plan
-from mvtrace.comparing.plans import plan_named, plan_text
+from mvtrace.comparing.plans import meaning, plan_named, plan_text
 from mvtrace.errors import PlanFileError
 from mvtrace.quality.cells import RollUp
 from mvtrace.quality.plan import Gates, Horizon, Metric, Plan, Policy
 from mvtrace.quality.plan_file import parse_plan
+from mvtrace.quality.sources import Made
 from mvtrace.registry.entries import Entry
 from mvtrace.registry.errors import AmbiguousEntryError, EntryNotFoundError
 from mvtrace.resources import schema_root
+from mvtrace_collector.quality_asked import asked_by
 
 VOTE = frozenset({"undeclared:user/thumbs"})
 JUDGED = frozenset({"sha256:" + "1" * 64})
@@ -59,6 +62,30 @@ def test_votes_decide_while_both_arms_get_as_many() -> None:
         ("thumbs", "rate", "goal", 0.03),
         ("thumbs:given", "rate", "gate", 0.05),
     ]
+
+
+def test_a_plan_written_beforehand_counts_each_vote_by_itself() -> None:
+    """
+    Before the comparison there is time to roll up each vote as 1 or 0, so that none on another scale
+    leaves them unjudged; a plan made at the first look has what is rolled up by then.
+    """
+    found = served("thumbs", "thumbs:given", "tone", scorers={"thumbs": VOTE, "tone": JUDGED})
+    place = Memory(found, facts_=Facts(better={"tone": "higher"}))
+
+    beforehand, at_once = (
+        made_plan(place, SUBJECT, NOW, Wish(thresholds=one)) for one in (True, False)
+    )
+
+    sources = [[plan.source_of(one) for one in plan.metrics] for plan in (beforehand, at_once)]
+    assert sources == [["thumbs>0.5", "thumbs:given", "tone"], ["thumbs", "thumbs:given", "tone"]]
+    assert [one.name for one in beforehand.metrics] == [one.name for one in at_once.metrics]
+    text = plan_text(beforehand, comments={one.name: meaning(one) for one in beforehand.metrics})
+    assert (
+        "# one vote on another scale would leave it unjudged\n"
+        '[[metrics]]\nname = "thumbs"\nkind = "rate"\nmargin = 0.03\nsource = "thumbs>0.5"\n'
+    ) in text
+    asked_for = asked_by([json.dumps(beforehand.to_dict())])
+    assert asked_for.sources == (Made("thumbs>0.5", "thumbs", ">", "0.5"),)
 
 
 def test_scores_of_which_nobody_says_what_is_better_decide_nothing() -> None:

@@ -264,11 +264,11 @@ def test_declared_horizon_has_one_last_look() -> None:
     looks = [served(0.885, requests=1000, hours=hours) for hours in (10, 20, 30)]
     verdict = None
     verdicts = []
-    for hours, found in zip((10, 20, 30), looks, strict=True):
+    for hours, found in zip((10.5, 20.5, 30.5), looks, strict=True):
         verdict = compare(plan, found, arms_after(hours), before=verdict)
         verdicts.append(verdict)
 
-    assert [one.past.final_at for one in verdicts] == [None] + [arms_after(20).until] * 2
+    assert [one.past.final_at for one in verdicts] == [None] + [arms_after(20.5).until] * 2
     levels = levels_of(plan)["success"]
     assert levels.final_harm == pytest.approx(0.04)
     assert levels.harm == pytest.approx(4.6051702)  # ln(1 / 0.01): one metric needs no global share

@@ -1,21 +1,18 @@
-"""What must not sway a verdict: values out of range, lone requests, requests that nothing assigned."""
+"""What must not sway a verdict: lone requests, requests that nothing assigned, records that come late."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rollups import STARTED, arms_after, plan_of, rolled_up
 
 from mvtrace.quality.cells import Cell, CellKey, Delivery, RollUp, Stratum
 from mvtrace.quality.deciding import compare
-from mvtrace.quality.estimators import Buckets, within
 from mvtrace.quality.gates import FAIL, PASS, UNKNOWN, Gate
-from mvtrace.quality.plan import Metric
+from mvtrace.quality.plan import Gates, Horizon, Metric, Policy
+from mvtrace.quality.results import Memory
 from mvtrace.quality.verdict import Verdict
 
 SUCCESS = Metric(name="success", kind="rate", margin=0.03)
@@ -36,82 +33,6 @@ def with_cell(found: RollUp, arm: str, stratum: Stratum, cell: Cell, bucket: int
 
 def gate(verdict: Verdict, name: str) -> Gate:
     return next(one for one in verdict.gates if one.name == name)
-
-
-@pytest.mark.parametrize("value", [1e6, -1e6])
-def test_one_value_out_of_range_sways_nothing(value: float) -> None:
-    """
-    One vote of a million neither saves a worse canary nor hurts an equal one.
-    """
-    vote = Cell.of([value])
-    decisions = []
-    for success in (0.8, 0.9):
-        found = with_cell(served(success), "canary", Stratum(STARTED + 1), vote)
-        decisions.append(compare(PLAN, found, arms_after(30)).decision)
-
-    assert decisions == ["revert", "promote"]
-
-
-def test_a_request_is_one_bad_event_at_most() -> None:
-    """
-    A vote of ten is no ten bad events.
-    """
-    down = Metric(name="success", kind="event", direction="lower", margin=1.5)
-    found = served(0.9)
-    cells = {key: replace(cell, total=10 * cell.requests) for key, cell in found.cells.items()}
-
-    (sums,) = compare(plan_of(down), replace(found, cells=cells), arms_after(30)).sufficient.metrics
-
-    (events,) = sums.events
-    assert (events.baseline, events.canary) == (sums.baseline, sums.canary)
-
-
-@st.composite
-def buckets(draw: st.DrawFn) -> tuple[Buckets, tuple[float, float]]:
-    """Return buckets of values in a range, and the range."""
-    low = draw(st.floats(-5, 5))
-    high = low + draw(st.floats(0.5, 10))
-    values = draw(st.lists(st.lists(st.floats(low, high), max_size=6), min_size=1, max_size=4))
-    cells = [Cell.of(one) for one in values]
-    columns = ([float(getattr(one, name)) for one in cells] for name in Cell.__slots__)
-    return Buckets(*map(np.array, columns)), (low, high)
-
-
-@given(buckets())
-def test_what_values_of_the_range_came_to_is_not_changed(
-    found: tuple[Buckets, tuple[float, float]],
-) -> None:
-    """
-    Sums that values of the range have are left as they are, to the last digit.
-    """
-    one, limits = found
-
-    assert within(one, *limits) is one
-
-
-@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=5))
-def test_no_bucket_counts_for_more_than_its_requests_at_one_end(values: list[float]) -> None:
-    """
-    Whatever the values are, what is left are sums that as many values from 0 to 1 have.
-    """
-    cell = Cell.of(values)
-    sums = (np.array([float(getattr(cell, name))]) for name in Cell.__slots__)
-
-    found = within(Buckets(*sums), 0.0, 1.0)
-
-    number, total, squares = (float(one[0]) for one in (found.requests, found.total, found.squares))
-    assert -1e-6 <= total <= number + 1e-6
-    assert total**2 / number - 1e-6 <= squares <= total + 1e-6
-
-
-def test_a_ratio_has_no_range() -> None:
-    """
-    Of a ratio of sums no request's value is known, so none is cut.
-    """
-    ones = np.array([2.0])
-    one = Buckets(ones, 50 * ones, 1250 * ones, 7 * ones, 25 * ones, 175 * ones)
-
-    assert within(one, 0.0, 1.0) is one
 
 
 def test_a_metric_that_is_shown_needs_no_one_scorer() -> None:
@@ -223,3 +144,135 @@ def test_a_split_that_is_broken_in_settled_hours_stays_so() -> None:
     good = compare(PLAN, served(hours=8), arms_after(8.5), before=bad)
 
     assert [gate(one, "sample_ratio").state for one in (bad, good)] == [FAIL, FAIL]
+
+
+ERROR = Metric(name="error", kind="event", direction="lower", role="guardrail", margin=1.5)
+
+
+def an_hour(errors: tuple[int, int], requests: tuple[int, int], hour: int = STARTED) -> RollUp:
+    """Return an hour under a planned share of 5 %: both arms' errors and requests."""
+    stratum = Stratum(hour, "r1 0.05")
+    cells = {}
+    for arm, bad, number in zip(("stable", "canary"), errors, requests, strict=True):
+        for bucket in range(50):
+            errors_here = float(bad // 50 + (bucket < bad % 50))
+            one = Cell.of_sums(number // 50, errors_here, errors_here)
+            cells[CellKey(arm, "error", stratum, bucket)] = one
+    units = dict(zip((("stable", stratum), ("canary", stratum)), requests, strict=True))
+    return RollUp(cells=cells, shares={stratum: 0.05}, units=units)
+
+
+LATE = an_hour((40, 40), (500, 500))
+"""An hour of which nearly all of the baseline's records are still to come."""
+WHOLE = an_hour((3000, 156), (50_000, 2600))
+
+
+def test_harm_that_is_seen_while_the_arms_do_not_compare_is_not_remembered() -> None:
+    """
+    While a gate fails nothing that the metrics say is kept: once the records have come the canary is
+    judged by them alone.
+    """
+    plan = plan_of(ERROR, replace(SUCCESS, name="other"), minimum_hours=0)
+
+    held = compare(plan, LATE, arms_after(1 / 3))
+    healed = compare(plan, WHOLE, arms_after(3), before=held)
+
+    assert (held.decision, held.metrics) == ("hold", ("sample_ratio",))
+    assert held.result("error").status == "harm"
+    assert held.result("error").p_harm < 0.01
+    assert held.result("error").memory == Memory()
+    assert held.past.peak_global == 0
+    assert (gate(healed, "sample_ratio").state, healed.decision) == (PASS, "hold")
+    assert healed.result("error").status == "non_inferior"
+    assert healed.past.peak_global < 1
+
+
+def test_the_last_look_is_not_spent_while_the_arms_do_not_compare() -> None:
+    """
+    The one last look of a horizon waits for arms that compare, and for hours whose records came.
+    """
+    gates = Gates(completeness=None)
+    plan = plan_of(ERROR, minimum_hours=0, gates=gates, horizon=Horizon(requests=1000))
+    broken = replace(WHOLE, mixed=2000)
+
+    looks = [compare(plan, LATE, arms_after(1 / 3))]
+    for found, hours in ((WHOLE, 1.1), (broken, 1.5), (WHOLE, 2.0), (WHOLE, 3.0)):
+        looks.append(compare(plan, found, arms_after(hours), before=looks[-1]))
+
+    assert [one.past.final_at for one in looks] == [None, None, None] + [arms_after(2).until] * 2
+    assert [one.reason == "invalid_gate" for one in looks] == [True, False, True, False, False]
+
+
+def test_events_are_remembered_once_their_hour_is_settled() -> None:
+    """
+    Events of an hour whose records are awaited revert while they say so; what they say is remembered
+    only once the hour's records have come.
+    """
+    open_gates = Gates(sample_ratio=False, completeness=None)
+    plan = plan_of(ERROR, minimum_hours=0, gates=open_gates)
+    worse = an_hour((3000, 400), (50_000, 2600))
+
+    early = compare(plan, LATE, arms_after(1 / 3))
+    later = compare(plan, WHOLE, arms_after(3), before=early)
+    settled = compare(plan, worse, arms_after(3))
+    diluted = compare(plan, WHOLE, arms_after(4), before=settled)
+
+    assert [one.decision for one in (early, later)] == ["revert", "promote"]
+    assert [one.decision for one in (settled, diluted)] == ["revert", "revert"]
+    assert early.result("error").memory.harm_at is None
+    assert settled.result("error").memory.harm_at == arms_after(3).until
+
+
+def test_a_deadline_counts_from_when_both_arms_were_assigned() -> None:
+    """
+    Who tried the canary by hand four days ago has not begun the comparison: neither its deadline nor
+    its pace counts from then.
+    """
+    policy = Policy(expired="revert")
+    plan = plan_of(SUCCESS, deadline_hours=72, policy=policy)
+    found = served(requests=300, hours=2)
+    for arm in ("stable", "canary"):
+        found = with_cell(found, arm, Stratum(STARTED - 96, "by hand"), Cell.of([1.0]))
+    arms = replace(arms_after(2), started_at=(STARTED - 96) * 3600)
+    arms_alone = replace(arms, until=STARTED * 3600)
+
+    verdict = compare(plan, found, arms)
+    by_hand = replace(
+        found, cells={key: one for key, one in found.cells.items() if key.stratum.phase}
+    )
+    before_any = compare(plan, by_hand, arms_alone)
+
+    assert (verdict.decision, verdict.reason) != ("revert", "expired")
+    assert verdict.sufficient.arms.started_at == STARTED * 3600
+    assert verdict.sufficient.arms.hours == 2
+    assert before_any.sufficient.arms.hours == 0
+
+
+def test_requests_are_counted_once_whoever_scored_them() -> None:
+    """
+    How many requests there were is told by the requests, and where these are not known by what
+    decides: what is only shown, by however many scorers, says nothing of it.
+    """
+    shown = Metric(name="tone", kind="rate", role="info", margin=0.03)
+    found = rolled_up({"success": (0.9, 0.9), "tone": (0.5, 0.5)}, requests=400)
+    twice = {
+        key: one + one if key.metric == "tone" else one for key, one in found.cells.items()
+    } | {
+        key._replace(metric="tone", stratum=Stratum(STARTED - 9)): one
+        for key, one in found.cells.items()
+        if key.stratum.hour == STARTED
+    }
+    counted = {
+        key._replace(metric="request"): one + one
+        for key, one in found.cells.items()
+        if key.metric == "success"
+    }
+
+    by_metrics, by_requests = (
+        compare(plan_of(SUCCESS, shown), replace(found, cells=cells), arms_after(30)).sufficient
+        for cells in (twice, {**twice, **counted})
+    )
+
+    assert (by_metrics.requests, by_requests.requests) == (30 * 400, 2 * 30 * 400)
+    assert (by_metrics.paired_hours, by_requests.paired_hours) == (30, 30)
+    assert by_metrics.gates.canary == by_metrics.canary

@@ -140,6 +140,7 @@ def sufficient(simulated: Correlated, run: int, hour: int) -> Sufficient:
         baseline=int(below),
         canary=int(above),
         paired_hours=int(hour),
+        settled=int(below + above),
         metrics=tuple(
             MetricSums(
                 name=metric.name, baseline=int(below), canary=int(above), immature=0, unpaired=0,

@@ -166,6 +166,7 @@ def looked_at(place: int, defect: dict[str, float]) -> Sufficient:
         baseline=below,
         canary=canary,
         paired_hours=30,
+        settled=below + canary,
         metrics=tuple(
             MetricSums(
                 name=name, baseline=below, canary=canary, immature=0, unpaired=0,

@@ -231,9 +231,9 @@ def test_every_metric_and_only_those_asked_for(store: Store, sweeping: Sweeping)
     assert some == {"request", "good"}
 
 
-def test_an_arm_that_plays_the_others_part_has_no_share(store: Store, sweeping: Sweeping) -> None:
+def test_a_version_under_the_other_arm_is_counted(store: Store, sweeping: Sweeping) -> None:
     """
-    Where the version asked for as canary is the stable arm of a rollout, nothing exact is claimed.
+    A request of the canary under the arm of the baseline is one that does not compare.
     """
     there = [
         Exposed(at_ms=number, number=number, version=version, unit=bytes([9]) * 16, rollout="next")
@@ -248,7 +248,7 @@ def test_an_arm_that_plays_the_others_part_has_no_share(store: Store, sweeping: 
     found = read_rollup(store, replace(ASKED, project="turned"))
 
     assert found.columns()["request", CANARY].sums[0].sum() == 1
-    assert found.shares == {}
+    assert (found.shares, found.mixed) == ({Stratum(HOUR, "next 0.1"): 0.1}, 1)
 
 
 def test_scorers_and_units(store: Store, sweeping: Sweeping, requests: list[Exposed]) -> None:
@@ -303,6 +303,8 @@ def test_lost_records_are_of_the_arm_that_their_producer_served(
         BASELINE: Delivery(expected=45 + 6 + 9, received=45),
         CANARY: Delivery(expected=15 + 4 + 2 + 3, received=15),
     }
+    soon = read_rollup(store, replace(ASKED, project=name, until=HOUR * 3600 + 600))
+    assert [one.awaited for one in soon.deliveries.values()] == [6 + 9, 4 + 2 + 3]
 
 
 def test_without_a_producer_that_numbers_there_are_no_deliveries(

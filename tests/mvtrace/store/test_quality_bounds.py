@@ -70,7 +70,9 @@ def test_as_many_planned_shares_as_are_taken(store: Store) -> None:
     Two hundred planned shares are strata of their own; one more is refused with what to do.
     """
     shares = [f"{number / 1000:g}" for number in range(1, MAX_PHASES + 1)]
-    put(store, [cell("ramp", CANARY, phase=share, bucket=7) for share in shares])
+    for metric in ("request", "good"):
+        those = [cell("ramp", CANARY, phase=share, metric=metric, bucket=7) for share in shares]
+        put(store, those)
     asked = replace(ASKED, project="ramp")
 
     found = read_rollup(store, asked)
@@ -114,7 +116,8 @@ def test_what_is_no_share_is_none(store: Store) -> None:
     A phase that is no number from 0 to 1 has no planned share, whatever it is.
     """
     phases = ["", "nan", "inf", "-0.1", "1.5", "0x1p-3", HOSTILE, "0.25"]
-    put(store, [cell("phases", CANARY, phase=phase) for phase in phases])
+    for metric in ("request", "good"):
+        put(store, [cell("phases", CANARY, phase=phase, metric=metric) for phase in phases])
 
     found = read_rollup(store, replace(ASKED, project="phases"))
 

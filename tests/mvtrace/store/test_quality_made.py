@@ -28,7 +28,9 @@ def met(
     """Return what one side has of a metric in *hours*."""
     sums = np.array([[requests] * len(hours), [1] * len(hours)], dtype=np.float64)
     scorers = frozenset({"prices"}) if metric.startswith("cost") else frozenset[str]()
-    return Met(metric, side, rollout, "0.1", frozenset(), scorers, np.array(hours), sums)
+    arms = np.zeros(len(hours), dtype=np.int64)
+    place = frozenset({("prod", "shop")})
+    return Met(metric, side, rollout, "0.1", scorers, place, np.array(hours), arms, sums)
 
 
 @pytest.mark.parametrize(

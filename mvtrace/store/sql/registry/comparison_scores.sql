@@ -1,5 +1,5 @@
 -- The range of each score by name, of what one version or arm served within a time. Votes say nothing of a
--- scale: their key is in everybody's hands. The newest are enough, since what is beyond is cut to it.
+-- scale: their key is in everybody's hands. The newest are enough: by values beyond it nothing is judged, and it is told.
 WITH scored AS
 (
     SELECT request_id, name, value
